@@ -1,0 +1,231 @@
+package event
+
+import (
+	"slices"
+	"time"
+)
+
+// LeadCard is what the bridge keeps of a lead it follows: the base of what the
+// operator is shown and of what an update may fill. It is a record of one
+// connection.
+type LeadCard struct {
+	Lead       Lead              `json:"lead"`
+	StageSince int64             `json:"stage_since,omitempty"` // unix seconds
+	ReadAt     time.Time         `json:"read_at,omitzero"`      // last own write, full hook or read
+	Dirty      bool              `json:"dirty,omitempty"`       // must be read again
+	DirtyAt    time.Time         `json:"dirty_at,omitzero"`
+	Tasks      []Task            `json:"tasks,omitempty"` // open ones
+	LastIn     string            `json:"last_in,omitempty"`
+	LastInAt   time.Time         `json:"last_in_at,omitzero"`
+	Changes    []CardChange      `json:"changes,omitempty"` // newest last
+	Wrote      map[string]string `json:"wrote,omitempty"`   // what the bridge last wrote, by field
+}
+
+// ContactCard is the same for a contact.
+type ContactCard struct {
+	Contact Contact           `json:"contact"`
+	ReadAt  time.Time         `json:"read_at,omitzero"`
+	Dirty   bool              `json:"dirty,omitempty"`
+	Wrote   map[string]string `json:"wrote,omitempty"`
+}
+
+// CardChange is one change of a lead that somebody else than the bridge made.
+type CardChange struct {
+	At           time.Time `json:"at"`
+	What         string    `json:"what"` // stage | responsible | price
+	FromPipeline int64     `json:"from_pipeline,omitempty"`
+	From         float64   `json:"from"`
+	ToPipeline   int64     `json:"to_pipeline,omitempty"`
+	To           float64   `json:"to"`
+}
+
+// What a CardChange may be about.
+const (
+	ChangedStage       = "stage"
+	ChangedResponsible = "responsible"
+	ChangedPrice       = "price"
+)
+
+// keptChanges bounds a card's history; three are shown.
+const keptChanges = 20
+
+// ApplyHook takes over a full lead from an account hook that came at the given
+// time (product.md §6 › Freshness). A hook newer than the card is applied; one
+// of the same second with another stage, or without a time, marks the card
+// dirty; an older one is left alone. It reports whether the card changed.
+func (c *LeadCard) ApplyHook(l Lead, at time.Time) bool {
+	switch {
+	case l.UpdatedAt == 0:
+		c.stage(l, at)
+		c.MarkDirty(at)
+		return true
+	case l.UpdatedAt < c.Lead.UpdatedAt:
+		return false
+	case l.UpdatedAt == c.Lead.UpdatedAt:
+		if l.StatusID == c.Lead.StatusID && l.PipelineID == c.Lead.PipelineID && l.ResponsibleID == c.Lead.ResponsibleID && l.Price == c.Lead.Price {
+			return false
+		}
+		c.stage(l, at)
+		c.MarkDirty(at)
+		return true
+	}
+	c.take(l, at)
+	return true
+}
+
+// ApplyThin takes over the stage a thin hook names and marks the card dirty:
+// the stage is shown until the read confirms it.
+func (c *LeadCard) ApplyThin(pipeline, status int64, at time.Time) {
+	if status != 0 {
+		l := c.Lead
+		l.PipelineID, l.StatusID = pipeline, status
+		c.stage(l, at)
+	}
+	c.MarkDirty(at)
+}
+
+// ApplyRead takes over a lead read from the API at the given time. Dirt that
+// arose after the read began stays.
+func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
+	if l.UpdatedAt < c.Lead.UpdatedAt {
+		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook
+		return
+	}
+	c.take(l, began)
+	if !c.DirtyAt.After(began) {
+		c.Dirty = false
+	}
+}
+
+// ApplyOwn takes over what the bridge itself wrote: no change to tell the
+// operator of.
+func (c *LeadCard) ApplyOwn(l Lead, at time.Time) {
+	if c.Lead.StatusID != l.StatusID || c.Lead.PipelineID != l.PipelineID {
+		c.StageSince = at.Unix()
+	}
+	c.Lead = l
+	c.ReadAt = at
+}
+
+// MarkDirty says the card must be read again.
+func (c *LeadCard) MarkDirty(at time.Time) {
+	c.Dirty = true
+	if at.After(c.DirtyAt) {
+		c.DirtyAt = at
+	}
+}
+
+// take replaces the card's lead and notes what somebody else changed in it.
+func (c *LeadCard) take(l Lead, at time.Time) {
+	old := c.Lead
+	if old.ID != 0 {
+		c.note(old, l, at)
+	}
+	if l.Partial { // hooks carry no contacts, no company
+		l.ContactIDs, l.CompanyID = old.ContactIDs, old.CompanyID
+		if l.CreatedAt == 0 {
+			l.CreatedAt = old.CreatedAt
+		}
+		if l.Name == "" {
+			l.Name = old.Name
+		}
+	}
+	c.Lead = l
+	c.ReadAt = at
+}
+
+func (c *LeadCard) stage(l Lead, at time.Time) {
+	if l.StatusID == 0 || (l.StatusID == c.Lead.StatusID && (l.PipelineID == 0 || l.PipelineID == c.Lead.PipelineID)) {
+		return
+	}
+	next := c.Lead
+	next.StatusID = l.StatusID
+	if l.PipelineID != 0 {
+		next.PipelineID = l.PipelineID
+	}
+	if c.Lead.ID != 0 {
+		c.note(c.Lead, next, at)
+	}
+	c.Lead = next
+}
+
+// note adds the differences between two states to the history. Own writes never
+// come here as differences: they are in the card before their echo arrives.
+func (c *LeadCard) note(old, now Lead, at time.Time) {
+	if now.StatusID != 0 && old.StatusID != 0 && (now.StatusID != old.StatusID || (now.PipelineID != 0 && now.PipelineID != old.PipelineID)) {
+		c.StageSince = at.Unix()
+		c.add(CardChange{At: at, What: ChangedStage, FromPipeline: old.PipelineID, From: float64(old.StatusID), ToPipeline: now.PipelineID, To: float64(now.StatusID)})
+	}
+	if now.ResponsibleID != 0 && old.ResponsibleID != 0 && now.ResponsibleID != old.ResponsibleID {
+		c.add(CardChange{At: at, What: ChangedResponsible, From: float64(old.ResponsibleID), To: float64(now.ResponsibleID)})
+	}
+	if now.Price != old.Price && now.UpdatedAt != 0 {
+		c.add(CardChange{At: at, What: ChangedPrice, From: old.Price, To: now.Price})
+	}
+}
+
+func (c *LeadCard) add(ch CardChange) {
+	c.Changes = append(c.Changes, ch)
+	if n := len(c.Changes); n > keptChanges {
+		c.Changes = slices.Delete(c.Changes, 0, n-keptChanges)
+	}
+}
+
+// SetTask keeps the card's open tasks in step with one task.
+func (c *LeadCard) SetTask(t Task) {
+	c.Tasks = slices.DeleteFunc(c.Tasks, func(o Task) bool { return o.ID == t.ID })
+	if !t.Completed {
+		c.Tasks = append(c.Tasks, t)
+	}
+	slices.SortFunc(c.Tasks, func(a, b Task) int { return int(a.CompleteTill - b.CompleteTill) })
+	if len(c.Tasks) > 10 {
+		c.Tasks = c.Tasks[:10]
+	}
+}
+
+// DropTask forgets a task that was deleted.
+func (c *LeadCard) DropTask(id int64) {
+	c.Tasks = slices.DeleteFunc(c.Tasks, func(o Task) bool { return o.ID == id })
+}
+
+// Chat is the bridge's record of one Jivo chat.
+type Chat struct {
+	ID       string    `json:"id"`
+	Client   string    `json:"client,omitempty"`
+	Since    time.Time `json:"since,omitzero"`    // the client's previous chat_accepted
+	Accepted time.Time `json:"accepted,omitzero"` // the newest one of this chat
+	NotedTo  int       `json:"noted_to,omitempty"`
+	Finished bool      `json:"finished,omitempty"`
+	Calls    []CallLog `json:"calls,omitempty"`
+}
+
+// CallLog is one telephone call of a chat (jivo-webhooks.md §a.2).
+type CallLog struct {
+	N         int       `json:"n"`
+	Type      string    `json:"type,omitempty"` // callback | incoming | outgoing
+	Phone     string    `json:"phone,omitempty"`
+	Started   time.Time `json:"started,omitzero"`
+	Connected time.Time `json:"connected,omitzero"` // agent_connected
+	Ended     time.Time `json:"ended,omitzero"`
+	Status    string    `json:"status,omitempty"`
+	Record    string    `json:"record,omitempty"`
+	NoteID    int64     `json:"note_id,omitempty"`
+	NoteOn    string    `json:"note_on,omitempty"` // leads | contacts
+}
+
+// Deal is the bridge's record of one Jivo deal.
+type Deal struct {
+	ID     string `json:"id"`
+	Client string `json:"client,omitempty"`
+	LeadID int64  `json:"lead_id,omitempty"`
+	Last   Object `json:"last,omitempty"`
+	Seq    uint64 `json:"seq,omitempty"`  // the event that made its lead without a contact
+	Bare   bool   `json:"bare,omitempty"` // its lead has no contact yet
+}
+
+// JivoTask is the bridge's record of one Jivo task.
+type JivoTask struct {
+	ID    string `json:"id"`
+	AmoID int64  `json:"amocrm_id,omitempty"`
+	Last  Object `json:"last,omitempty"`
+}

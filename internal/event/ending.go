@@ -1,0 +1,47 @@
+package event
+
+import (
+	"fmt"
+	"time"
+)
+
+// Ending is how one attempt at an event ended. The types below are all of
+// them; delivery settles an event by a type switch over them.
+type Ending interface{ ending() }
+
+// Finished: everything the event asks for stands in amoCRM.
+type Finished struct{}
+
+// Retry: the event's own trouble; an attempt is burnt and it is tried again
+// after the backoff, until give_up.
+type Retry struct{ Err error }
+
+// Snooze: trouble of the account, the pace or the token; no attempt is burnt.
+type Snooze struct {
+	Until time.Time
+	Why   string
+}
+
+// Park: the event waits until its client is described, or until Until.
+type Park struct{ Until time.Time }
+
+// Kill: the event cannot succeed by itself.
+type Kill struct {
+	Reason Reason
+	Detail string
+}
+
+// Skip: nothing was to be done.
+type Skip struct {
+	Reason Reason
+	Detail string
+}
+
+func (Finished) ending() {}
+func (Retry) ending()    {}
+func (Snooze) ending()   {}
+func (Park) ending()     {}
+func (Kill) ending()     {}
+func (Skip) ending()     {}
+
+func (r Retry) String() string { return fmt.Sprintf("retry: %v", r.Err) }

@@ -1,0 +1,152 @@
+package event
+
+import "time"
+
+// Client is the bridge's picture of one Jivo client of one connection, fed by
+// every event that describes them, with the links to amoCRM.
+type Client struct {
+	ID          string            `json:"id"`
+	Name        string            `json:"name,omitempty"`
+	Phones      []string          `json:"phones,omitempty"` // E.164 where possible, else as given
+	Emails      []string          `json:"emails,omitempty"` // lower case
+	Description string            `json:"description,omitempty"`
+	Company     string            `json:"company,omitempty"`
+	Tags        []string          `json:"tags,omitempty"` // titles
+	Responsible Agent             `json:"responsible,omitzero"`
+	Category    string            `json:"category,omitempty"`
+	Attributes  map[string]string `json:"attributes,omitempty"`
+	Widget      string            `json:"widget,omitempty"`
+	Described   bool              `json:"described,omitempty"` // some event said who this is
+	Blacklisted bool              `json:"blacklisted,omitempty"`
+	FirstTouch  *Touch            `json:"first_touch,omitempty"`
+	Held        []Held            `json:"held,omitempty"` // finished chats of the time they were anonymous
+
+	ContactID  int64     `json:"contact_id,omitempty"`
+	LinkedAt   time.Time `json:"linked_at,omitzero"`
+	TagsAdded  []string  `json:"tags_added,omitempty"` // by the bridge; only these are ever removed
+	Leads      []Link    `json:"leads,omitempty"`      // newest last
+	InfoChat   string    `json:"info_chat,omitempty"`  // chat whose reply carried contact_info
+	Accepted   time.Time `json:"accepted,omitzero"`    // the newest chat_accepted
+	UpdatedAt  time.Time `json:"updated_at,omitzero"`
+	ReceivedAt time.Time `json:"received_at,omitzero"` // newest event that described them
+}
+
+// Agent is a Jivo agent. CRM-stream events know only the ID.
+type Agent struct {
+	ID    string `json:"id,omitempty"`
+	Email string `json:"email,omitempty"`
+	Name  string `json:"name,omitempty"`
+}
+
+// Touch is where a visitor came from at a visit.
+type Touch struct {
+	At      time.Time         `json:"at"`
+	UTM     map[string]string `json:"utm,omitempty"` // source, medium, campaign, content, term
+	Page    string            `json:"page,omitempty"`
+	Title   string            `json:"title,omitempty"`
+	City    string            `json:"city,omitempty"`
+	Country string            `json:"country,omitempty"`
+}
+
+// Held is a chat finished while its visitor was anonymous; its transcript
+// becomes a note once they are not.
+type Held struct {
+	Chat string    `json:"chat"`
+	Seq  uint64    `json:"seq"`
+	Text string    `json:"text"`
+	At   time.Time `json:"at"`
+}
+
+// Link ties a lead to a client, and to the chats and the deal it stands for.
+type Link struct {
+	LeadID int64     `json:"lead_id"`
+	Made   string    `json:"made,omitempty"` // chat | deal | found: who made the lead
+	Bare   bool      `json:"bare,omitempty"` // made without a contact, because nobody had described the client
+	At     time.Time `json:"at"`
+	Chats  []string  `json:"chats,omitempty"`
+	Deal   string    `json:"deal,omitempty"`
+}
+
+// Lead is what the bridge knows of an amoCRM lead (сделка). Ids, not names;
+// an amocrm.Dictionary turns them into names.
+type Lead struct {
+	ID            int64            `json:"id"`
+	Name          string           `json:"name,omitempty"`
+	Price         float64          `json:"price,omitempty"`
+	PipelineID    int64            `json:"pipeline_id,omitempty"`
+	StatusID      int64            `json:"status_id,omitempty"`
+	ResponsibleID int64            `json:"responsible_id,omitempty"`
+	LossReasonID  int64            `json:"loss_reason_id,omitempty"`
+	CreatedAt     int64            `json:"created_at,omitempty"` // unix seconds, the server's clock
+	UpdatedAt     int64            `json:"updated_at,omitempty"`
+	ClosedAt      int64            `json:"closed_at,omitempty"`
+	Fields        map[int64]Values `json:"fields,omitempty"` // custom fields
+	Tags          []string         `json:"tags,omitempty"`
+	ContactIDs    []int64          `json:"contact_ids,omitempty"` // main contact first
+	CompanyID     int64            `json:"company_id,omitempty"`
+	Deleted       bool             `json:"deleted,omitempty"`
+	Unsorted      bool             `json:"unsorted,omitempty"`
+	// Partial says this came from a hook or thin answer: fields that are not
+	// set are unknown rather than empty.
+	Partial bool `json:"partial,omitempty"`
+}
+
+// Closed reports whether the lead is won (142) or lost (143) (amocrm-api.md §4.9).
+func (l Lead) Closed() bool { return l.StatusID == StatusWon || l.StatusID == StatusLost }
+
+// The two stage ids every pipeline shares (amocrm-api.md §4.9).
+const (
+	StatusWon  int64 = 142
+	StatusLost int64 = 143
+)
+
+// Contact is what the bridge knows of an amoCRM contact.
+type Contact struct {
+	ID            int64            `json:"id"`
+	Name          string           `json:"name,omitempty"`
+	ResponsibleID int64            `json:"responsible_id,omitempty"`
+	CreatedAt     int64            `json:"created_at,omitempty"`
+	UpdatedAt     int64            `json:"updated_at,omitempty"`
+	Phones        []Value          `json:"phones,omitempty"` // verbatim, with the enum they stand under
+	Emails        []Value          `json:"emails,omitempty"`
+	Fields        map[int64]Values `json:"fields,omitempty"`
+	Tags          []string         `json:"tags,omitempty"`
+	LeadIDs       []int64          `json:"lead_ids,omitempty"`
+	CompanyID     int64            `json:"company_id,omitempty"`
+	Company       string           `json:"company,omitempty"`
+	IsCompany     bool             `json:"is_company,omitempty"`
+	Deleted       bool             `json:"deleted,omitempty"`
+	Partial       bool             `json:"partial,omitempty"`
+}
+
+// Value is one value of a custom field.
+type Value struct {
+	Text   string `json:"v"`
+	EnumID int64  `json:"e,omitempty"`
+	Enum   string `json:"c,omitempty"` // enum_code, e.g. WORK
+}
+
+// Values are the values of one custom field, in amoCRM's order.
+type Values []Value
+
+// Text returns the first value's text, or "".
+func (v Values) Text() string {
+	if len(v) == 0 {
+		return ""
+	}
+	return v[0].Text
+}
+
+// Task is what the bridge knows of an amoCRM task.
+type Task struct {
+	ID            int64  `json:"id"`
+	Text          string `json:"text,omitempty"`
+	EntityType    string `json:"entity_type,omitempty"` // leads | contacts | companies
+	EntityID      int64  `json:"entity_id,omitempty"`
+	ResponsibleID int64  `json:"responsible_id,omitempty"`
+	CompleteTill  int64  `json:"complete_till,omitempty"` // unix seconds
+	Completed     bool   `json:"completed,omitempty"`
+	Result        string `json:"result,omitempty"`
+	CreatedAt     int64  `json:"created_at,omitempty"`
+	UpdatedAt     int64  `json:"updated_at,omitempty"`
+}
