@@ -91,9 +91,11 @@ type Event struct {
 	NextAt    time.Time `json:"next_at,omitzero"`
 	SettledAt time.Time `json:"settled_at,omitzero"`
 	Attempts  int       `json:"attempts,omitempty"`
-	// Trouble is when this event's own trouble began: the start of the
-	// give_up clock. Account pauses are taken off by moving it forward.
-	Trouble time.Time `json:"trouble,omitzero"`
+	// Waited is how long the event has been put off for its own trouble: the
+	// give_up clock. Pauses of the account add nothing to it.
+	Waited time.Duration `json:"waited,omitempty"`
+	// Overdue says the event was parked for as long as it may be.
+	Overdue bool `json:"overdue,omitempty"`
 	// Detached says contact and lead are settled, so that later events of the
 	// line no longer wait for this one (product.md §8.3).
 	Detached bool `json:"detached,omitempty"`

@@ -22,6 +22,7 @@ type Client struct {
 	Held        []Held            `json:"held,omitempty"` // finished chats of the time they were anonymous
 
 	ContactID  int64     `json:"contact_id,omitempty"`
+	CompanyID  int64     `json:"company_id,omitempty"` // assigned by an operator's link
 	LinkedAt   time.Time `json:"linked_at,omitzero"`
 	TagsAdded  []string  `json:"tags_added,omitempty"` // by the bridge; only these are ever removed
 	Leads      []Link    `json:"leads,omitempty"`      // newest last
@@ -149,4 +150,13 @@ type Task struct {
 	Result        string `json:"result,omitempty"`
 	CreatedAt     int64  `json:"created_at,omitempty"`
 	UpdatedAt     int64  `json:"updated_at,omitempty"`
+}
+
+// Texts returns the texts of values.
+func Texts(values []Value) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = v.Text
+	}
+	return out
 }

@@ -1,9 +1,13 @@
 package mapping
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/phone"
 )
 
 // Input is everything a Program may look at for one event. It is read, never
@@ -31,7 +35,12 @@ type Input struct {
 	// task or lead was made for it before.
 	Linked bool
 
-	Jivo Names
+	// HasStage says whether the CRM has a stage of these titles, or, with an
+	// empty stage, such a pipeline. nil: not known; then Jivo's titles are
+	// passed on, and final stages become won or lost.
+	HasStage func(pipeline, stage string) bool
+
+	Jivo Names // may be nil
 }
 
 // Names looks up what Jivo's own dictionary events said. Every method returns
@@ -43,4 +52,139 @@ type Names interface {
 	Tag(id string) string
 	Organization(id string) string
 	Category(id string) string
+}
+
+// noNames is a Names that has heard of nobody.
+type noNames struct{}
+
+func (noNames) Agent(string) event.Agent                      { return event.Agent{} }
+func (noNames) Stage(string, string) (string, string, string) { return "", "", "" }
+func (noNames) RejectReason(string, string) string            { return "" }
+func (noNames) Tag(string) string                             { return "" }
+func (noNames) Organization(string) string                    { return "" }
+func (noNames) Category(string) string                        { return "" }
+
+func (in *Input) names() Names {
+	if in.Jivo == nil {
+		return noNames{}
+	}
+	return in.Jivo
+}
+
+func (in *Input) client() *event.Client {
+	if in.Client == nil {
+		return &event.Client{}
+	}
+	return in.Client
+}
+
+func (in *Input) location() *time.Location {
+	if in.Location == nil {
+		return time.UTC
+	}
+	return in.Location
+}
+
+// HasContact is the has_contact() of rules: a phone or an e-mail stands in the
+// event, in `call.phone`, in `contacts[]`, or is known of the client.
+func HasContact(in *Input, region string) bool {
+	phones, emails := Contacts(in, region)
+	return len(phones) > 0 || len(emails) > 0
+}
+
+// Contacts returns the phones and e-mails of the event, then those known of
+// its client, in normal form and each once. A call's own number comes first:
+// it is the one the call is about.
+func Contacts(in *Input, region string) (phones, emails []string) {
+	addPhone := func(raw string) { phones = appendNew(phones, phone.Soft(raw, region)) }
+	addEmail := func(raw string) { emails = appendNew(emails, phone.Email(raw)) }
+
+	addPhone(str(in.Fields, "call", "phone"))
+	addPhone(str(in.Fields, "visitor", "phone"))
+	addEmail(str(in.Fields, "visitor", "email"))
+	for _, at := range [][]string{{"contacts"}, {"client", "contacts"}} {
+		for _, c := range objects(in.Fields, at...) {
+			if str(c, "contact_type") == "email" {
+				addEmail(str(c, "contact"))
+			} else {
+				addPhone(str(c, "contact"))
+			}
+		}
+	}
+	for _, p := range in.client().Phones {
+		addPhone(p)
+	}
+	for _, e := range in.client().Emails {
+		addEmail(e)
+	}
+	return phones, emails
+}
+
+// appendNew appends s unless it is empty or already there.
+func appendNew(list []string, s string) []string {
+	if s == "" || slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// at walks down the objects of an event; nil where there is nothing.
+func at(o event.Object, path ...string) any {
+	var v any = o
+	for _, p := range path {
+		m, ok := v.(event.Object)
+		if !ok {
+			return nil
+		}
+		v = m[p]
+	}
+	return v
+}
+
+// str is the text at a path; ids and numbers as text too.
+func str(o event.Object, path ...string) string {
+	switch v := at(o, path...).(type) {
+	case string:
+		return strings.TrimSpace(v)
+	case int:
+		return strconv.Itoa(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return number(v)
+	}
+	return ""
+}
+
+// num is the number at a path, 0 if there is none.
+func num(o event.Object, path ...string) float64 {
+	switch v := at(o, path...).(type) {
+	case int:
+		return float64(v)
+	case int64:
+		return float64(v)
+	case float64:
+		return v
+	}
+	return 0
+}
+
+// id is a Jivo id at a path; "0" is none.
+func id(o event.Object, path ...string) string {
+	if s := str(o, path...); s != "0" {
+		return s
+	}
+	return ""
+}
+
+// objects is the list of objects at a path.
+func objects(o event.Object, path ...string) []event.Object {
+	list, _ := at(o, path...).([]any)
+	out := make([]event.Object, 0, len(list))
+	for _, x := range list {
+		if m, ok := x.(event.Object); ok {
+			out = append(out, m)
+		}
+	}
+	return out
 }

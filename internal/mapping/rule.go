@@ -60,7 +60,9 @@ type LeadBlock struct {
 	Line, Col   int
 }
 
-// Field is one entry of a `fields:` map: a custom field by name, code or id.
+// Field is one entry of a `fields:` map: a custom field by name, code or id. A
+// key with a leading "?" is soft: it is kept in event.Entity.Fields with the "?",
+// and where the account has no such field the value is left out without a warning.
 type Field struct {
 	Key   Text
 	Value Text

@@ -90,3 +90,19 @@ func digits(s string) string {
 		return -1
 	}, s)
 }
+
+// Keys are the contact directory's keys of phones and e-mails: "p:+79990000001",
+// "e:a@example.com". What cannot be compared has none.
+func Keys(phones, emails []string, region string) (keys []string) {
+	for _, p := range phones {
+		if p = Soft(p, region); p != "" {
+			keys = append(keys, "p:"+p)
+		}
+	}
+	for _, e := range emails {
+		if e = Email(e); e != "" {
+			keys = append(keys, "e:"+e)
+		}
+	}
+	return keys
+}

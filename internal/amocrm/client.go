@@ -1,0 +1,279 @@
+// Package amocrm speaks amoCRM's (Kommo's) dialect: the REST client with its
+// request budget, batching, tokens and verdicts; the dictionary of names; the
+// shaping of wire items; the decoding of hooks. It keeps nothing: what must
+// survive is the store's, reached through Ledger and PairStore.
+package amocrm
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+)
+
+// Config is what a Client must know of its account. Zero values take the
+// defaults of product.md §2.
+type Config struct {
+	BaseURL     string        // https://example.amocrm.ru: the only host that is ever contacted
+	RPS         float64       // requests in any sliding second; default 7
+	Batch       int           // items in one request; default 50
+	Timeout     time.Duration // one exchange, from its first byte to its last; default 15s
+	Probe       time.Duration // how often a paused account is tried; default 1m
+	Refresh     time.Duration // how long the dictionary is good for; kept for its reader
+	MarkerField string
+	Region      string
+	UserAgent   string // default "jivo-amocrm-bridge"
+
+	// OnPause is told each time this client pauses its account by its own
+	// finding (not through PauseFor). It must not block nor call the client's
+	// reads or writes.
+	OnPause func(Status)
+}
+
+// Tokens gives access tokens. It must be safe for concurrent use.
+type Tokens interface {
+	// Token returns a token that is good as far as is known. Its error is a
+	// *NeedsAuth or a *NotSent; anything else counts as Unauthorized.
+	Token(ctx context.Context) (string, error)
+	// Refused says amoCRM answered 401 to the token. nil: another one may be
+	// had by Token.
+	Refused(ctx context.Context, token string) error
+}
+
+// Ledger records what is about to be sent, durably, before it leaves.
+type Ledger interface {
+	// Sent is called once per write request, after its place in the budget is
+	// had and before its first byte leaves. With an error nothing is sent.
+	Sent(ctx context.Context, keys []string) error
+}
+
+// Observer takes the client's metrics. Endpoint and code are of closed sets.
+type Observer interface {
+	Request(method, endpoint, code string, d time.Duration) // code: the status, or a Trouble if none came
+	Batch(endpoint string, items int)
+	LimiterWait(d time.Duration)
+	Paused(reason string, on bool)
+}
+
+// Write is one item for a bulk endpoint.
+type Write struct {
+	Endpoint Endpoint
+	Entity   string          // of notes: leads, contacts or companies
+	EntityID int64           // fills the item's id (PATCH) or entity_id (links, new notes) if it has none
+	Item     json.RawMessage // one JSON object; the client adds request_id
+	Keys     []string        // ledger keys this item settles
+	// Exclusive keys (a phone, an e-mail): two items that share one never
+	// are on their way together, and go in the order they came. The same holds
+	// for two PATCHes of one entity.
+	Exclusive []string
+	Priority  Priority
+}
+
+// Result is what amoCRM says of an item that landed.
+type Result struct {
+	ID        int64 // of the entity made or changed; of a link: the entity linked from
+	ContactID int64 // ComplexLeads: the contact; of a link to a contact: that contact
+	CompanyID int64
+	Merged    bool  // ComplexLeads: duplicate control put it into an existing lead
+	UpdatedAt int64 // unix seconds, the server's clock; 0 if not told
+	SentAt    time.Time
+}
+
+// Client is one amoCRM account. It is safe for concurrent use by hundreds of
+// callers; the more of them wait at once, the fewer requests it takes.
+type Client struct {
+	cfg    Config
+	tokens Tokens
+	ledger Ledger
+	obs    Observer
+	log    *slog.Logger
+
+	budget *budget
+	http   *retryablehttp.Client
+	hosts  *hosts
+	queue  *queue
+	gate   *gate
+
+	ids     atomic.Uint64
+	filters atomic.Bool  // is_api_filter_enabled, as last told
+	skew    atomic.Int64 // server's clock minus ours, nanoseconds
+
+	life context.Context // ends with Close; requests live on it, not on their callers'
+	end  context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// New returns a client of one account. ledger, obs, log and transport may be
+// nil; with a nil transport a plain HTTP/1.1 one is made. Run must be running
+// for a pause to end by itself.
+func New(cfg Config, tokens Tokens, ledger Ledger, obs Observer, log *slog.Logger, transport http.RoundTripper) *Client {
+	cfg.RPS = cmp.Or(cfg.RPS, 7)
+	cfg.Batch = min(max(cmp.Or(cfg.Batch, 50), 1), maxItems)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.Probe = cmp.Or(cfg.Probe, time.Minute)
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, "jivo-amocrm-bridge")
+	if ledger == nil {
+		ledger = noLedger{}
+	}
+	if obs == nil {
+		obs = noObserver{}
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{
+		cfg: cfg, tokens: tokens, ledger: ledger, obs: obs, log: log,
+		budget: newBudget(cfg.RPS), hosts: newHosts(cfg.BaseURL), gate: newGate(),
+	}
+	c.queue = newQueue(cfg.Batch, func() { c.wg.Go(c.dispatch) })
+	c.life, c.end = context.WithCancel(context.Background())
+	if transport == nil {
+		transport = NewTransport()
+	}
+	rt := &budgeted{next: transport, budget: c.budget, hosts: c.hosts, timeout: cfg.Timeout, obs: obs}
+	c.http = newRetrying(rt)
+	if b, ok := tokens.(binder); ok {
+		b.bind(c, rt)
+	}
+	return c
+}
+
+// binder is what a Tokens of this package is, if it makes requests of its own:
+// they must pass the client's budget, and it may learn that the account moved.
+type binder interface {
+	bind(c *Client, rt http.RoundTripper)
+}
+
+// Run probes a paused account and keeps the grant alive until ctx ends. It
+// must run at most once at a time.
+func (c *Client) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if k, ok := c.tokens.(interface{ keepAlive(ctx context.Context) }); ok {
+		wg.Go(func() { k.keepAlive(ctx) })
+	}
+	c.probes(ctx)
+}
+
+// Close ends every waiting call with *NotSent{Closing}, aborts what is on its
+// way (its callers get *InDoubt) and waits for it. It may be called twice.
+func (c *Client) Close() {
+	c.queue.close()
+	c.end()
+	c.wg.Wait()
+	c.http.HTTPClient.CloseIdleConnections()
+}
+
+// Account is what GET /api/v4/account tells (amocrm-api.md §4.1).
+type Account struct {
+	ID            int64
+	Name          string
+	Subdomain     string
+	Country       string
+	CurrentUserID int64
+	Timezone      string
+	FilterEnabled bool
+}
+
+// ServerTime is our clock corrected by amoCRM's Date headers; it errs to the
+// past by up to a second.
+func (c *Client) ServerTime() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
+
+// FilterEnabled reports whether the account was last seen to heed `filter` on
+// leads and contacts (amocrm-api.md §4.2).
+func (c *Client) FilterEnabled() bool { return c.filters.Load() }
+
+// Host is the account's host, which follows a renamed account.
+func (c *Client) Host() string { return c.hosts.base().Host }
+
+// Pace is how many requests a second the client allows itself now: the
+// configured figure, or less after 429s.
+func (c *Client) Pace() float64 { return c.budget.current() }
+
+type traceKey struct{}
+
+// WithTrace returns a context whose requests are reported to fn, each after it
+// ended and before the call it was made for returns, on the caller's goroutine.
+func WithTrace(ctx context.Context, fn func(event.Request)) context.Context {
+	return context.WithValue(ctx, traceKey{}, fn)
+}
+
+func traceOf(ctx context.Context, requests []event.Request) {
+	fn, ok := ctx.Value(traceKey{}).(func(event.Request))
+	if !ok {
+		return
+	}
+	for _, r := range requests {
+		fn(r)
+	}
+}
+
+type priorityKey struct{}
+
+// WithPriority sets the priority of the reads made with the context; without
+// it they are CardReads.
+func WithPriority(ctx context.Context, p Priority) context.Context {
+	return context.WithValue(ctx, priorityKey{}, p)
+}
+
+func priorityOf(ctx context.Context) Priority {
+	if p, ok := ctx.Value(priorityKey{}).(Priority); ok {
+		return p
+	}
+	return CardRead
+}
+
+// hosts are the hosts the client may talk to: the account's own, which a
+// rename may change. It is safe for concurrent use.
+type hosts struct{ at atomic.Pointer[url.URL] }
+
+func newHosts(base string) *hosts {
+	h := &hosts{}
+	u, err := url.Parse(strings.TrimRight(base, "/"))
+	if err != nil || u.Host == "" {
+		// Config checks the URL; with a broken one every request fails.
+		u = &url.URL{Scheme: "https", Host: "invalid.invalid"}
+	}
+	h.at.Store(&url.URL{Scheme: u.Scheme, Host: u.Host})
+	return h
+}
+
+func (h *hosts) base() *url.URL { return h.at.Load() }
+
+func (h *hosts) move(host string) { h.at.Store(&url.URL{Scheme: h.base().Scheme, Host: host}) }
+
+func (h *hosts) allows(ctx context.Context, u *url.URL) error {
+	if base := h.base(); u.Host == base.Host && u.Scheme == base.Scheme {
+		return nil
+	}
+	if extra, ok := ctx.Value(extraHostKey{}).(string); ok && u.Host == extra && u.Scheme == "https" {
+		return nil
+	}
+	return fmt.Errorf("host %q is not the account's", u.Host)
+}
+
+// extraHostKey marks the one request that may leave the account's host: asking
+// where a renamed account went, and trying its grant there.
+type extraHostKey struct{}
+
+type noLedger struct{}
+
+func (noLedger) Sent(context.Context, []string) error { return nil }
+
+type noObserver struct{}
+
+func (noObserver) Request(string, string, string, time.Duration) {}
+func (noObserver) Batch(string, int)                             {}
+func (noObserver) LimiterWait(time.Duration)                     {}
+func (noObserver) Paused(string, bool)                           {}

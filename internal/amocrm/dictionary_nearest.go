@@ -1,0 +1,123 @@
+package amocrm
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Kinds of names Nearest can be asked for; leads, contacts and companies ask
+// for their custom fields.
+const (
+	KindPipeline   = "pipeline"
+	KindStage      = "stage"
+	KindUser       = "user"
+	KindLossReason = "loss_reason"
+)
+
+const nearestNames = 3
+
+// Nearest returns the names that look most like the one asked for, best first,
+// at most three, for "did you mean". kind is one of the Kind constants, or
+// leads, contacts, companies for custom fields.
+func (d *Dictionary) Nearest(kind, name string) []string {
+	return nearest(name, d.names(kind))
+}
+
+// NearestStage is Nearest among the stages of one pipeline.
+func (d *Dictionary) NearestStage(pipelineID int64, name string) []string {
+	var names []string
+	if p := d.pipeline(pipelineID); p != nil {
+		for _, s := range p.Stages {
+			names = append(names, s.Name)
+		}
+	}
+	return nearest(name, names)
+}
+
+func (d *Dictionary) names(kind string) []string {
+	if d == nil {
+		return nil
+	}
+	var names []string
+	switch kind {
+	case KindPipeline, KindStage:
+		for _, p := range d.Pipelines {
+			if kind == KindPipeline {
+				names = append(names, p.Name)
+				continue
+			}
+			for _, s := range p.Stages {
+				names = append(names, s.Name)
+			}
+		}
+	case KindUser:
+		for _, u := range d.Users {
+			if u.Active {
+				names = append(names, u.Name, u.Email)
+			}
+		}
+	case KindLossReason:
+		for _, r := range d.LossReasons {
+			names = append(names, r.Name)
+		}
+	default:
+		for _, f := range d.Fields[kind] {
+			names = append(names, f.Name, f.Code)
+		}
+	}
+	return names
+}
+
+func nearest(name string, candidates []string) []string {
+	type scored struct {
+		name string
+		off  int
+	}
+	want := []rune(foldName(name))
+	var near []scored
+	seen := map[string]bool{"": true}
+	for _, c := range candidates {
+		folded := foldName(c)
+		if seen[folded] {
+			continue
+		}
+		seen[folded] = true
+		got := []rune(folded)
+		off := editDistance(want, got)
+		inside := len(want) >= 3 && strings.Contains(folded, string(want)) || len(got) >= 3 && strings.Contains(string(want), folded)
+		if inside {
+			off = 1
+		}
+		if off <= max(2, len(want)/3) && off < max(len(want), len(got)) {
+			near = append(near, scored{c, off})
+		}
+	}
+	slices.SortStableFunc(near, func(a, b scored) int { return cmp.Compare(a.off, b.off) })
+	var out []string
+	for _, n := range near[:min(len(near), nearestNames)] {
+		out = append(out, n.name)
+	}
+	return out
+}
+
+// editDistance counts the letters to add, drop or change.
+func editDistance(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			change := diagonal
+			if x != y {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,136 @@
+package amocrm
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Endpoint is one of amoCRM's bulk write endpoints. Items of one endpoint (and
+// entity, where it has one) may share a request.
+type Endpoint uint8
+
+// The bulk write endpoints the bridge uses. Each takes a bare array
+// (amocrm-api.md §8.19), also for a single item.
+const (
+	ComplexLeads  Endpoint = iota + 1 // POST /leads/complex: lead with contact and company
+	PatchLeads                        // PATCH /leads
+	PostContacts                      // POST /contacts
+	PatchContacts                     // PATCH /contacts
+	PostCompanies                     // POST /companies
+	LinkLeads                         // POST /leads/link: EntityID is the lead
+	LinkContacts                      // POST /contacts/link: EntityID is the contact
+	PostNotes                         // POST /{entity}/notes: EntityID is the entity the note goes to
+	PatchNotes                        // PATCH /{entity}/notes: EntityID is the note
+	PostTasks                         // POST /tasks
+	PatchTasks                        // PATCH /tasks
+)
+
+// maxComplex is how many leads amoCRM takes in one leads/complex
+// (amocrm-api.md §3); maxItems is the same for every other endpoint.
+const (
+	maxComplex = 50
+	maxItems   = 250
+)
+
+// route returns where items of the endpoint go, and under which name of
+// `_embedded` the answer lists them.
+func (e Endpoint) route(entity string) (method, path, collection string) {
+	switch e {
+	case ComplexLeads:
+		return http.MethodPost, "/api/v4/leads/complex", ""
+	case PatchLeads:
+		return http.MethodPatch, "/api/v4/leads", "leads"
+	case PostContacts:
+		return http.MethodPost, "/api/v4/contacts", "contacts"
+	case PatchContacts:
+		return http.MethodPatch, "/api/v4/contacts", "contacts"
+	case PostCompanies:
+		return http.MethodPost, "/api/v4/companies", "companies"
+	case LinkLeads:
+		return http.MethodPost, "/api/v4/leads/link", "links"
+	case LinkContacts:
+		return http.MethodPost, "/api/v4/contacts/link", "links"
+	case PostNotes:
+		return http.MethodPost, "/api/v4/" + entity + "/notes", "notes"
+	case PatchNotes:
+		return http.MethodPatch, "/api/v4/" + entity + "/notes", "notes"
+	case PostTasks:
+		return http.MethodPost, "/api/v4/tasks", "tasks"
+	case PatchTasks:
+		return http.MethodPatch, "/api/v4/tasks", "tasks"
+	}
+	return "", "", ""
+}
+
+// takesEntity reports whether the endpoint is one per entity type.
+func (e Endpoint) takesEntity() bool { return e == PostNotes || e == PatchNotes }
+
+// patches reports whether an item changes the entity its EntityID names.
+func (e Endpoint) patches() bool {
+	return e == PatchLeads || e == PatchContacts || e == PatchNotes || e == PatchTasks
+}
+
+// links reports whether the endpoint's items carry no request_id: the link API
+// does not document one and amoCRM refuses keys it does not expect
+// (amocrm-api.md §4.5, §5 FieldNotExpected).
+func (e Endpoint) links() bool { return e == LinkLeads || e == LinkContacts }
+
+// idKey is the key of the item that EntityID fills where the item lacks it.
+func (e Endpoint) idKey() string {
+	switch {
+	case e.patches():
+		return "id"
+	case e.links() || e == PostNotes:
+		return "entity_id"
+	}
+	return ""
+}
+
+// Priority says how urgent a request is while requests wait for the budget.
+type Priority uint8
+
+// The priorities of product.md §8.4, most urgent first.
+const (
+	Operator Priority = iota // an operator waits for it
+	NewLead
+	Update
+	NoteTask
+	CardRead
+	Sync
+)
+
+// ageStep is how long a request must wait to overtake a fresh one that is one
+// priority more urgent. It is what keeps the least urgent from starving.
+const ageStep = 5 * time.Second
+
+// due is the moment a request is ordered by: the earliest goes first.
+func (p Priority) due(at time.Time) time.Time { return at.Add(time.Duration(min(p, Sync)) * ageStep) }
+
+// label turns a path into the `endpoint` label of a metric: a closed set, no ids.
+func label(path string) string {
+	if strings.HasPrefix(path, "/oauth2/") {
+		return "token"
+	}
+	var parts []string
+	for p := range strings.SplitSeq(strings.TrimPrefix(path, "/api/v4/"), "/") {
+		if p != "" && strings.Trim(p, "0123456789") != "" {
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) == 0 {
+		return "other"
+	}
+	switch last := parts[len(parts)-1]; last {
+	case "pipelines", "statuses", "loss_reasons", "custom_fields", "users", "account", "webhooks", "events", "unsorted":
+		return last
+	case "leads", "contacts", "companies", "tasks":
+		return last
+	case "complex", "link", "links", "notes", "tags":
+		switch parts[0] {
+		case "leads", "contacts", "companies":
+			return parts[0] + "/" + last
+		}
+	}
+	return "other"
+}

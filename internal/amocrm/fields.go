@@ -1,0 +1,370 @@
+package amocrm
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+)
+
+// fieldWriter turns texts into the values of custom fields
+// (amocrm-api.md §4.10).
+type fieldWriter struct {
+	loc *time.Location // of dates without a zone
+}
+
+// values returns what to put into field f for raw. Where something of raw
+// cannot be written, complaint says why without quoting it; what can be
+// written is returned all the same.
+func (w fieldWriter) values(f FieldInfo, raw string) (values []event.Value, complaint string) {
+	if f.Computed {
+		return nil, "amoCRM computes it itself"
+	}
+	text := cleanLine(raw)
+	if text == "" {
+		return nil, ""
+	}
+	switch f.Type {
+	case "text", "tracking_data", "smart_address", "legal_entity":
+		return oneValue(text)
+	case "textarea", "streetaddress":
+		return oneValue(cleanText(raw))
+	case "numeric", "price", "monetary":
+		n, ok := parseNumber(text)
+		if !ok {
+			return nil, "not a number"
+		}
+		return oneValue(formatNumber(n))
+	case "checkbox":
+		on, ok := parseBool(text)
+		if !ok {
+			return nil, "neither yes nor no"
+		}
+		return oneValue(strconv.FormatBool(on))
+	case "url":
+		link, ok := parseLink(text)
+		if !ok {
+			return nil, "not a web address"
+		}
+		return oneValue(link)
+	case "date", "birthday", "date_time":
+		at, ok := w.time(text)
+		if !ok {
+			return nil, "not a date"
+		}
+		return oneValue(strconv.FormatInt(at.Unix(), 10))
+	case "select", "radiobutton", "category":
+		e, ok := f.enum(text)
+		if !ok {
+			return nil, complainOption
+		}
+		return []event.Value{enumValue(e)}, ""
+	case "multiselect":
+		return f.options(text)
+	case "multitext":
+		v := event.Value{Text: text}
+		v.EnumID, v.Enum = f.multitextEnum()
+		return []event.Value{v}, ""
+	}
+	return nil, "fields of its type cannot be written"
+}
+
+const complainOption = "no such option"
+
+func oneValue(text string) ([]event.Value, string) {
+	if text == "" {
+		return nil, ""
+	}
+	return []event.Value{{Text: text}}, ""
+}
+
+func enumValue(e EnumInfo) event.Value { return event.Value{Text: e.Value, EnumID: e.ID} }
+
+// enum finds an option by label, code or id; a label that looks like an id is
+// a label.
+func (f FieldInfo) enum(x string) (EnumInfo, bool) {
+	key := foldName(x)
+	if key == "" {
+		return EnumInfo{}, false
+	}
+	id, _ := parseID(x)
+	for _, is := range []func(EnumInfo) bool{
+		func(e EnumInfo) bool { return foldName(e.Value) == key },
+		func(e EnumInfo) bool { return foldName(e.Code) == key },
+		func(e EnumInfo) bool { return e.ID == id },
+	} {
+		if i := slices.IndexFunc(f.Enums, is); i >= 0 {
+			return f.Enums[i], true
+		}
+	}
+	return EnumInfo{}, false
+}
+
+// options splits a list of options at commas, semicolons and line ends, unless
+// the whole is one option.
+func (f FieldInfo) options(text string) (values []event.Value, complaint string) {
+	if e, ok := f.enum(text); ok {
+		return []event.Value{enumValue(e)}, ""
+	}
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' }) {
+		if strings.TrimSpace(part) == "" {
+			continue
+		}
+		e, ok := f.enum(part)
+		if !ok {
+			complaint = complainOption
+			continue
+		}
+		if v := enumValue(e); !slices.Contains(values, v) {
+			values = append(values, v)
+		}
+	}
+	return values, complaint
+}
+
+// multitextEnum chooses what a new value stands under: WORK, the code phones
+// and e-mails have in every account, unless the dictionary knows better.
+func (f FieldInfo) multitextEnum() (id int64, code string) {
+	const usual = "WORK"
+	if len(f.Enums) == 0 {
+		return 0, usual
+	}
+	for _, want := range []string{usual, "OTHER"} {
+		if slices.ContainsFunc(f.Enums, func(e EnumInfo) bool { return e.Code == want }) {
+			return 0, want
+		}
+	}
+	return f.Enums[0].ID, ""
+}
+
+// wireValues returns values in the shape amoCRM takes for field type kind.
+func wireValues(kind string, values []event.Value) []any {
+	out := make([]any, 0, len(values))
+	for _, v := range values {
+		out = append(out, wireValue(kind, v))
+	}
+	return out
+}
+
+func wireValue(kind string, v event.Value) map[string]any {
+	switch kind {
+	case "checkbox":
+		return map[string]any{"value": v.Text == "true"}
+	case "date", "birthday", "date_time":
+		return map[string]any{"value": wireTime(v.Text)}
+	case "select", "radiobutton", "category", "multiselect":
+		return map[string]any{"enum_id": v.EnumID}
+	case "smart_address":
+		return map[string]any{"value": v.Text, "enum_code": "address_line_1"}
+	case "legal_entity":
+		return map[string]any{"value": map[string]any{"name": v.Text}}
+	}
+	item := map[string]any{"value": v.Text}
+	// Never under the key `enum`, which some reads use: it is refused on a
+	// write (amocrm-api.md §4.3).
+	switch {
+	case v.EnumID != 0:
+		item["enum_id"] = v.EnumID
+	case v.Enum != "":
+		item["enum_code"] = v.Enum
+	}
+	return item
+}
+
+// wireTime writes a date before 1970 as RFC 3339, the other form amoCRM takes:
+// whether it takes negative seconds is not documented.
+func wireTime(unix string) any {
+	at, _ := strconv.ParseInt(unix, 10, 64)
+	if at < 0 {
+		return time.Unix(at, 0).UTC().Format(time.RFC3339)
+	}
+	return at
+}
+
+// canon brings the values of a field to a form in which those read from
+// amoCRM, those of a hook and those about to be written compare as equal
+// whenever they mean the same.
+func (w fieldWriter) canon(f FieldInfo, values []event.Value) string {
+	out := make([]string, 0, len(values))
+	for _, v := range values {
+		if c := w.canonOne(f, v); c != "" {
+			out = append(out, c)
+		}
+	}
+	if f.Type == "multiselect" {
+		slices.Sort(out)
+	}
+	return strings.Join(out, valueSeparator)
+}
+
+// valueSeparator joins values in what is remembered of a write. Written texts
+// hold no control characters besides line ends and tabs.
+const valueSeparator = "\x1f"
+
+func (w fieldWriter) canonOne(f FieldInfo, v event.Value) string {
+	text := cleanText(v.Text)
+	switch f.Type {
+	case "select", "radiobutton", "category", "multiselect":
+		if v.EnumID != 0 {
+			return enumMark + strconv.FormatInt(v.EnumID, 10)
+		}
+		if e, ok := f.enum(text); ok {
+			return enumMark + strconv.FormatInt(e.ID, 10)
+		}
+	case "numeric", "price", "monetary":
+		if n, ok := parseNumber(text); ok {
+			return formatNumber(n)
+		}
+	case "checkbox":
+		if on, ok := parseBool(text); ok {
+			return strconv.FormatBool(on)
+		}
+	case "date_time":
+		if at, ok := w.time(text); ok {
+			return strconv.FormatInt(at.Unix(), 10)
+		}
+	case "date", "birthday":
+		if at, ok := w.time(text); ok {
+			return at.In(w.zone()).Format(time.DateOnly)
+		}
+	}
+	return text
+}
+
+// enumMark stands before an option's id in what is remembered of a write.
+const enumMark = "#"
+
+// remembered is canon's reading of a text kept by Wrote.
+func (w fieldWriter) remembered(f FieldInfo, wrote string) string {
+	var values []event.Value
+	for part := range strings.SplitSeq(wrote, valueSeparator) {
+		v := event.Value{Text: part}
+		if id, ok := parseID(strings.TrimPrefix(part, enumMark)); ok && strings.HasPrefix(part, enumMark) && len(f.Enums) > 0 {
+			v = event.Value{EnumID: id}
+		}
+		values = append(values, v)
+	}
+	return w.canon(f, values)
+}
+
+func (w fieldWriter) zone() *time.Location {
+	if w.loc == nil {
+		return time.UTC
+	}
+	return w.loc
+}
+
+// time reads unix seconds (or milliseconds), RFC 3339, or a date with or
+// without time in the account's zone, day or year first. A date between
+// slashes is not read: nobody can tell its day from its month.
+func (w fieldWriter) time(text string) (time.Time, bool) {
+	if unix, err := strconv.ParseInt(text, 10, 64); err == nil {
+		if unix > 1e11 {
+			unix /= 1000
+		}
+		// Short numbers are years or days, not moments.
+		return time.Unix(unix, 0), unix > 1e7 || unix < -1e7 && unix > -1e10
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, "2006-01-02 15:04", time.DateOnly,
+		"2.1.2006 15:04:05", "2.1.2006 15:04", "2.1.2006"} {
+		if at, err := time.ParseInLocation(layout, text, w.zone()); err == nil {
+			return at, at.Year() > 1000
+		}
+	}
+	return time.Time{}, false
+}
+
+var (
+	plainNumber = regexp.MustCompile(`^[+-]?\d+(\.\d+)?$`)
+	grouped     = regexp.MustCompile(`^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$`)
+	digitGroups = regexp.MustCompile(`^[+-]?\d{1,3}( \d{3})+([.,]\d+)?$`)
+)
+
+// parseNumber reads "1500", "1500,5", "1 500.50" and "1,500.50". One comma is
+// a decimal comma; the price reads it otherwise, see parsePrice.
+func parseNumber(text string) (float64, bool) {
+	s := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, strings.TrimSpace(text))
+	switch {
+	case digitGroups.MatchString(s):
+		s = strings.ReplaceAll(strings.ReplaceAll(s, " ", ""), ",", ".")
+	case grouped.MatchString(s) && (strings.Count(s, ",") > 1 || strings.Contains(s, ".")):
+		s = strings.ReplaceAll(s, ",", "")
+	default:
+		s = strings.Replace(s, ",", ".", 1)
+	}
+	if !plainNumber.MatchString(s) || len(s) > 32 {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
+}
+
+// parsePrice reads an amount of money: as parseNumber, but a single comma
+// before exactly three digits parts thousands, for no money has a third decimal.
+func parsePrice(text string) (float64, bool) {
+	s := strings.TrimSpace(text)
+	if grouped.MatchString(s) {
+		s = strings.ReplaceAll(s, ",", "")
+	}
+	n, ok := parseNumber(s)
+	return n, ok && n >= 0 && n < 1e15
+}
+
+func formatNumber(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
+
+func parseBool(text string) (on, ok bool) {
+	switch foldName(text) {
+	case "true", "1", "yes", "y", "on", "да", "истина", "sim", "si", "sí":
+		return true, true
+	case "false", "0", "no", "n", "off", "нет", "ложь", "nao", "não":
+		return false, true
+	}
+	return false, false
+}
+
+// parseLink takes web addresses only and gives one without a scheme https.
+func parseLink(text string) (string, bool) {
+	if !strings.Contains(text, "://") {
+		text = "https://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsFunc(text, unicode.IsSpace) {
+		return "", false
+	}
+	return text, strings.Contains(strings.Trim(u.Hostname(), "."), ".")
+}
+
+// cleanText strips what no text of amoCRM may carry: broken UTF-8 and control
+// characters other than line ends and tabs. Line ends become \n.
+func cleanText(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\r':
+			return '\n'
+		case unicode.IsControl(r) && r != '\n' && r != '\t':
+			return -1
+		}
+		return r
+	}, s))
+}
+
+// cleanLine is cleanText for what stands on one line.
+func cleanLine(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, cleanText(s)))
+}

@@ -1,0 +1,153 @@
+package amocrm
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+)
+
+// How many pages a look-up or search reads at most.
+const (
+	maxNewestPages = 40 // 10,000 entities since the answer was lost
+	maxSearchPages = 4
+	maxNotePages   = 4
+)
+
+// SearchContacts asks for contacts by `query`, a full-text search over all
+// fields: every hit must be checked against the phone or e-mail that was meant
+// (amocrm-api.md §4.3). What was just created may not be found yet.
+func (c *Client) SearchContacts(ctx context.Context, query string, prio Priority) ([]event.Contact, error) {
+	if query == "" {
+		return nil, nil
+	}
+	q := limited(maxItems, "leads", "")
+	q.Set("query", query)
+	var found []event.Contact
+	err := pages(WithPriority(ctx, prio), c, "/api/v4/contacts", "contacts", q, maxSearchPages, func(e restEntity) bool {
+		found = append(found, e.contact())
+		return true
+	})
+	return found, err
+}
+
+// SearchCompanies asks for companies by name; hits come with IsCompany set and must
+// be compared with the name that was meant.
+func (c *Client) SearchCompanies(ctx context.Context, name string) ([]event.Contact, error) {
+	if name == "" {
+		return nil, nil
+	}
+	q := limited(maxItems, "", "")
+	q.Set("query", name)
+	var found []event.Contact
+	err := pages(ctx, c, "/api/v4/companies", "companies", q, 1, func(e restEntity) bool {
+		company := e.contact()
+		company.IsCompany = true
+		found = append(found, company)
+		return true
+	})
+	return found, err
+}
+
+// SearchLeads asks for leads by `query`, as a second look for a marker.
+func (c *Client) SearchLeads(ctx context.Context, query string) ([]event.Lead, error) {
+	if query == "" {
+		return nil, nil
+	}
+	q := limited(maxItems, "contacts", "")
+	q.Set("query", query)
+	var found []event.Lead
+	err := pages(ctx, c, "/api/v4/leads", "leads", q, 1, func(e restEntity) bool {
+		found = append(found, e.lead())
+		return true
+	})
+	return found, err
+}
+
+// NewestLeads lists the leads created since a moment (unix seconds, the
+// server's clock), newest first. The list is read from the entities themselves: no
+// search index stands in between. One list serves everybody who waits for it.
+func (c *Client) NewestLeads(ctx context.Context, since int64) ([]event.Lead, error) {
+	var found []event.Lead
+	seen := map[number]bool{}
+	q := limited(maxItems, "contacts", "created_at")
+	err := pages(ctx, c, "/api/v4/leads", "leads", q, maxNewestPages, func(e restEntity) bool {
+		if int64(e.CreatedAt) < since {
+			return false
+		}
+		if !seen[e.ID] { // what is created meanwhile pushes entries to the next page
+			seen[e.ID] = true
+			found = append(found, e.lead())
+		}
+		return true
+	})
+	return found, err
+}
+
+// NewestContacts is NewestLeads for contacts. They cannot be ordered by
+// creation (amocrm-api.md §4.3), but their ids rise with it.
+func (c *Client) NewestContacts(ctx context.Context, since int64) ([]event.Contact, error) {
+	var found []event.Contact
+	seen := map[number]bool{}
+	q := limited(maxItems, "leads", "id")
+	err := pages(ctx, c, "/api/v4/contacts", "contacts", q, maxNewestPages, func(e restEntity) bool {
+		if int64(e.CreatedAt) < since {
+			return false
+		}
+		if !seen[e.ID] {
+			seen[e.ID] = true
+			found = append(found, e.contact())
+		}
+		return true
+	})
+	return found, err
+}
+
+// NewestCompanies is NewestContacts for companies.
+func (c *Client) NewestCompanies(ctx context.Context, since int64) ([]event.Contact, error) {
+	var found []event.Contact
+	q := limited(maxItems, "", "id")
+	err := pages(ctx, c, "/api/v4/companies", "companies", q, maxNewestPages, func(e restEntity) bool {
+		if int64(e.CreatedAt) < since {
+			return false
+		}
+		company := e.contact()
+		company.IsCompany = true
+		found = append(found, company)
+		return true
+	})
+	return found, err
+}
+
+// NotesOf lists an entity's notes, newest first, at most 1,000.
+func (c *Client) NotesOf(ctx context.Context, entity string, id int64) ([]NoteInfo, error) {
+	var notes []NoteInfo
+	path := "/api/v4/" + entity + "/" + strconv.FormatInt(id, 10) + "/notes"
+	err := pages(ctx, c, path, "notes", limited(maxItems, "", "id"), maxNotePages, func(n restNote) bool {
+		notes = append(notes, n.note())
+		return true
+	})
+	return notes, err
+}
+
+// ContactsPage reads one page of all contacts, 250 at a time, for the contact
+// directory: with updatedFrom 0 in the order of their ids, else those changed
+// since (unix seconds), latest first. more is false after the last page. It needs no
+// filters: these may be ignored (amocrm-api.md §4.2).
+func (c *Client) ContactsPage(ctx context.Context, page int, updatedFrom int64) (contacts []event.Contact, more bool, err error) {
+	q := url.Values{"limit": {strconv.Itoa(maxItems)}, "page": {strconv.Itoa(page)}, "with": {"leads"}}
+	if updatedFrom > 0 {
+		q.Set("order[updated_at]", "desc")
+	} else {
+		q.Set("order[id]", "asc")
+	}
+	all, more, err := readPage[restEntity](ctx, c, "/api/v4/contacts", "contacts", q)
+	for _, e := range all {
+		if updatedFrom > 0 && int64(e.UpdatedAt) < updatedFrom {
+			return contacts, false, err
+		}
+		contacts = append(contacts, e.contact())
+	}
+	return contacts, more, err
+}

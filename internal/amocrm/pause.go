@@ -1,0 +1,281 @@
+package amocrm
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// maxBanProbe is how rarely a banned account is tried (product.md §8.5).
+const maxBanProbe = 15 * time.Minute
+
+// Status is how an account stands.
+type Status struct {
+	Paused bool
+	Reason Trouble   // "" while not paused
+	Since  time.Time // when the pause began
+	Until  time.Time // when the account will be tried next
+}
+
+// gate is the account's pause. While it is shut, nothing but probes and token
+// requests goes out.
+type gate struct {
+	mu      sync.Mutex
+	status  Status
+	wait    time.Duration // between probes
+	resumed chan struct{} // closed when the pause ends; nil while there is none
+	changed chan struct{} // capacity 1: Run looks again
+	healthy uint64        // counts good probes
+	suspect map[string]uint64
+}
+
+func newGate() *gate {
+	return &gate{changed: make(chan struct{}, 1), suspect: map[string]uint64{}}
+}
+
+// maxSuspects bounds the memory of requests that paused the account.
+const maxSuspects = 1024
+
+// suspected reports whether the request named key paused the account before,
+// with a good probe since: then the trouble is its own. Otherwise it is
+// remembered as the one that paused it.
+func (g *gate) suspected(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	at, known := g.suspect[key]
+	if known && g.healthy > at {
+		return true
+	}
+	if len(g.suspect) >= maxSuspects {
+		clear(g.suspect)
+	}
+	g.suspect[key] = g.healthy
+	return false
+}
+
+// cleared forgets a request that went through.
+func (g *gate) cleared(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.suspect, key)
+}
+
+// shut begins a pause, or changes its reason if the new one weighs more. It
+// reports whether anything changed, and the reason there was before.
+func (g *gate) shut(reason Trouble, first, wait time.Duration, now time.Time) (changed bool, before Trouble) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before = g.status.Reason
+	if g.status.Paused && (before == reason || !heavier(reason, before)) {
+		return false, before
+	}
+	if !g.status.Paused {
+		g.status.Since = now
+		g.resumed = make(chan struct{})
+	}
+	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(first)
+	g.wait = wait
+	g.poke()
+	return true, before
+}
+
+// heavier reports whether a paused account should rather be called paused for
+// reason a than for b: what somebody must mend weighs more than what passes.
+func heavier(a, b Trouble) bool { return weight(a) > weight(b) }
+
+func weight(t Trouble) int {
+	switch t {
+	case Unreachable, Unavailable, BadAnswer:
+		return 0
+	case Unpaid, Unauthorized:
+		return 1
+	case AuthNeeded:
+		return 2
+	case Banned:
+		return 3
+	}
+	return 0
+}
+
+// probed takes a probe's outcome: "" opens the gate. It returns the reasons
+// before and after.
+func (g *gate) probed(t Trouble, probe time.Duration, now time.Time) (before, after Trouble) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before = g.status.Reason
+	if !g.status.Paused {
+		return "", ""
+	}
+	if t == "" {
+		g.status = Status{}
+		g.healthy++
+		close(g.resumed)
+		g.resumed = nil
+		return before, ""
+	}
+	if t == Banned && before == Banned {
+		g.wait = min(2*g.wait, max(maxBanProbe, probe))
+	} else {
+		g.wait = probe
+	}
+	g.status.Reason, g.status.Until = t, now.Add(g.wait)
+	return before, t
+}
+
+func (g *gate) now() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.status
+}
+
+func (g *gate) poke() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// State returns how the account stands.
+func (c *Client) State() Status { return c.gate.now() }
+
+// Resumed returns a channel that is closed when the present pause ends; one
+// that is closed already if there is none.
+func (c *Client) Resumed() <-chan struct{} {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	if c.gate.resumed == nil {
+		open := make(chan struct{})
+		close(open)
+		return open
+	}
+	return c.gate.resumed
+}
+
+// PauseFor pauses the account for another's sake (a ban by IP, product.md §2);
+// it is first tried after d. OnPause is not told.
+func (c *Client) PauseFor(reason Trouble, d time.Duration) { c.shut(reason, d) }
+
+// ProbeNow tries a paused account at once, as when somebody mended its token.
+// It takes effect only while Run is running.
+func (c *Client) ProbeNow() {
+	c.gate.mu.Lock()
+	if c.gate.status.Paused {
+		c.gate.status.Until = time.Now()
+	}
+	c.gate.mu.Unlock()
+	c.gate.poke()
+}
+
+// pause shuts the gate for trouble this client found, and ends what waits.
+func (c *Client) pause(reason Trouble) {
+	if c.shut(reason, c.cfg.Probe) && c.cfg.OnPause != nil {
+		c.cfg.OnPause(c.State())
+	}
+}
+
+func (c *Client) shut(reason Trouble, first time.Duration) bool {
+	changed, before := c.gate.shut(reason, first, c.cfg.Probe, time.Now())
+	if !changed {
+		return false
+	}
+	if before != "" {
+		c.obs.Paused(string(before), false)
+	}
+	c.obs.Paused(string(reason), true)
+	c.log.Warn("account paused", "reason", string(reason), "probe", first)
+	c.queue.flush(c.pausedError())
+	return true
+}
+
+func (c *Client) pausedError() error {
+	s := c.State()
+	return &NotSent{Trouble: Paused, Reason: s.Reason, Until: s.Until}
+}
+
+// probes tries the account while it is paused.
+func (c *Client) probes(ctx context.Context) {
+	for ctx.Err() == nil {
+		s := c.State()
+		if !s.Paused {
+			if sleep(ctx, 0, c.gate.changed) != nil {
+				return
+			}
+			continue
+		}
+		if d := time.Until(s.Until); d > 0 {
+			if sleep(ctx, d, c.gate.changed) != nil {
+				return
+			}
+			continue
+		}
+		c.probe(ctx)
+	}
+}
+
+// probe asks for the account, past the gate but within the budget.
+func (c *Client) probe(ctx context.Context) {
+	t := c.ask(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	before, after := c.gate.probed(t, c.cfg.Probe, time.Now())
+	switch {
+	case before == after:
+		c.log.Debug("account still paused", "reason", string(after))
+	case after == "":
+		c.obs.Paused(string(before), false)
+		c.log.Info("account resumed", "reason", string(before))
+	default:
+		c.obs.Paused(string(before), false)
+		c.obs.Paused(string(after), true)
+		c.log.Warn("account paused", "reason", string(after))
+		if after == Banned && c.cfg.OnPause != nil {
+			c.cfg.OnPause(c.State())
+		}
+	}
+}
+
+// ask makes the probe's request and returns what is wrong, or "".
+func (c *Client) ask(ctx context.Context) Trouble {
+	for again := false; ; again = true {
+		token, err := c.tokens.Token(ctx)
+		if err != nil {
+			return tokenTrouble(err)
+		}
+		s, err := c.budget.wait(ctx)
+		if err != nil {
+			return RateLimited
+		}
+		a := c.exchange(ctx, s, token, http.MethodGet, "/api/v4/account", url.Values{"with": {"is_api_filter_enabled"}}, nil)
+		switch {
+		case a.err != nil:
+			return Unreachable
+		case a.verdict == unauthorized && !again:
+			if err := c.tokens.Refused(ctx, token); err != nil {
+				return tokenTrouble(err)
+			}
+			continue
+		case a.verdict == accepted:
+			c.noteAccount(a.body)
+			return ""
+		}
+		return a.trouble
+	}
+}
+
+// tokenTrouble names what an error of Tokens means for the account.
+func tokenTrouble(err error) Trouble {
+	if _, ok := errors.AsType[*NeedsAuth](err); ok {
+		return AuthNeeded
+	}
+	if e, ok := errors.AsType[*NotSent](err); ok {
+		return e.Trouble
+	}
+	if errors.Is(err, context.Canceled) {
+		return Closing
+	}
+	return Unauthorized
+}

@@ -1,0 +1,266 @@
+// Package card keeps what the operator sees: cards of the leads and contacts
+// the bridge follows, fed by hooks and reads, and the replies composed from
+// them. It makes no request to amoCRM.
+package card
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/phone"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// followed lists the families of hooks that have an effect (product.md §7).
+var followed = []string{"leads", "contacts", "companies", "task", "unsorted"}
+
+// Keeper applies hooks to cards and to the contact directory. It is safe for
+// concurrent use.
+type Keeper struct {
+	store *store.Store
+	conn  func(name string) (Connection, bool)
+	dirty func(connection string, leadID int64) // told of each card to be read again
+	drop  func(tx *store.Tx, connection, account string, entity string, id int64) error
+}
+
+// NewKeeper returns a keeper. conn finds a connection, dirty is told of cards
+// that must be read again, drop removes the links to an entity that is gone.
+func NewKeeper(st *store.Store, conn func(string) (Connection, bool), dirty func(string, int64), drop func(tx *store.Tx, connection, account, entity string, id int64) error) *Keeper {
+	return &Keeper{store: st, conn: conn, dirty: dirty, drop: drop}
+}
+
+// Apply takes over what a hook says of leads and contacts the bridge follows.
+// Applying the same hook twice changes nothing.
+func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, body []byte) event.Ending {
+	c, ok := k.conn(connection)
+	if !ok {
+		return event.Snooze{Until: time.Now().Add(time.Minute), Why: "the connection is gone"}
+	}
+	dict := c.Dict()
+	dec := amocrm.HookDecoder{}
+	if dict != nil {
+		dec.Location = dict.Location()
+	}
+	hook, err := dec.Decode("", body)
+	if err != nil {
+		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}
+	}
+	if dict != nil && dict.AccountID != 0 && hook.AccountID != 0 && hook.AccountID != dict.AccountID {
+		return event.Skip{Reason: event.ForeignAccount, Detail: "the hook is of account " + strconv.FormatInt(hook.AccountID, 10)}
+	}
+	a := &application{k: k, c: c, at: ev.ReceivedAt}
+	err = k.store.Update(ctx, func(tx *store.Tx) error {
+		a.tx, a.ours, a.known, a.dirty = tx, false, false, nil
+		for _, it := range hook.Items {
+			if err := a.item(it); err != nil {
+				return err
+			}
+		}
+		if !a.ours {
+			return tx.DropBody(ev.Seq)
+		}
+		return nil
+	})
+	if err != nil {
+		return event.Retry{Err: err}
+	}
+	for _, id := range a.dirty {
+		k.dirty(connection, id)
+	}
+	switch {
+	case a.ours:
+		return event.Finished{}
+	case a.known:
+		return event.Skip{Reason: event.NotOurs, Detail: "nothing in it is linked to a client"}
+	}
+	return event.Skip{Reason: event.Ignored, Detail: "this family of hooks is counted only"}
+}
+
+// application is one hook being applied in one transaction.
+type application struct {
+	k     *Keeper
+	c     Connection
+	at    time.Time
+	tx    *store.Tx
+	ours  bool // something in it is followed
+	known bool // something in it is of a family that is followed
+	dirty []int64
+}
+
+func (a *application) item(it amocrm.HookItem) error {
+	if slices.Contains(followed, it.Entity) {
+		a.known = true
+	}
+	switch it.Entity {
+	case "leads":
+		return a.lead(it)
+	case "contacts":
+		return a.contact(it)
+	case "task":
+		return a.task(it)
+	case "unsorted":
+		return a.unsorted(it)
+	}
+	return nil
+}
+
+func (a *application) leadKey(id int64) string {
+	return store.Key(a.c.Name, "lead", strconv.FormatInt(id, 10))
+}
+
+// withLead changes the card of a lead, if the bridge follows it.
+func (a *application) withLead(id int64, change func(*event.LeadCard)) error {
+	card, ok, err := store.Get[event.LeadCard](a.tx, store.Cards, a.leadKey(id))
+	if err != nil {
+		return err
+	}
+	if !ok && len(a.tx.ClientsByLead(a.c.Name, id)) == 0 {
+		return nil
+	}
+	a.ours = true
+	card.Lead.ID = id
+	change(&card)
+	if card.Dirty {
+		a.dirty = append(a.dirty, id)
+	}
+	return store.Set(a.tx, store.Cards, a.leadKey(id), card)
+}
+
+func (a *application) lead(it amocrm.HookItem) error {
+	switch it.Action {
+	case "delete":
+		if _, ok, _ := store.Get[event.LeadCard](a.tx, store.Cards, a.leadKey(it.ID)); !ok && len(a.tx.ClientsByLead(a.c.Name, it.ID)) == 0 {
+			return nil
+		}
+		a.ours = true
+		return a.k.drop(a.tx, a.c.Name, a.c.Account, "lead", it.ID)
+	case "note":
+		return a.leadNote(it)
+	}
+	return a.withLead(it.ID, func(card *event.LeadCard) {
+		switch {
+		case it.Thin || it.Lead == nil:
+			var pipeline, status int64
+			if it.Lead != nil {
+				pipeline, status = it.Lead.PipelineID, it.Lead.StatusID
+			}
+			card.ApplyThin(pipeline, status, a.at)
+		default:
+			card.ApplyHook(*it.Lead, a.at)
+		}
+		switch it.Action {
+		case "call_in", "mail_in", "chat":
+			card.LastIn, card.LastInAt = it.Action, a.at
+		}
+	})
+}
+
+// hookCallIn is the note_type of an incoming call (amocrm-api.md §6.2).
+const hookCallIn = 10
+
+func (a *application) leadNote(it amocrm.HookItem) error {
+	if it.Note == nil || it.Note.Type != hookCallIn {
+		return a.withLead(it.ID, func(*event.LeadCard) {})
+	}
+	return a.withLead(it.ID, func(card *event.LeadCard) { card.LastIn, card.LastInAt = "call_in", a.at })
+}
+
+// contact feeds the contact directory, for every contact of the account, and the
+// card of one that is followed.
+func (a *application) contact(it amocrm.HookItem) error {
+	key := store.Key(a.c.Name, "contact", strconv.FormatInt(it.ID, 10))
+	card, ok, err := store.Get[event.ContactCard](a.tx, store.Cards, key)
+	if err != nil {
+		return err
+	}
+	ours := ok || len(a.tx.ClientsByContact(a.c.Name, it.ID)) > 0
+	a.ours = a.ours || ours
+	switch {
+	case it.Action == "delete":
+		return a.k.drop(a.tx, a.c.Name, a.c.Account, "contact", it.ID)
+	case it.Contact == nil || it.Action == "note":
+		return nil
+	}
+	if len(it.Contact.Phones)+len(it.Contact.Emails) > 0 || !it.Contact.Partial {
+		if err := a.tx.SetContactKeys(a.c.Account, it.ID, phone.Keys(event.Texts(it.Contact.Phones), event.Texts(it.Contact.Emails), a.c.Region)); err != nil {
+			return err
+		}
+	}
+	if !ours {
+		return nil
+	}
+	switch c := *it.Contact; {
+	case c.UpdatedAt > card.Contact.UpdatedAt:
+		c.LeadIDs, c.Fields = card.Contact.LeadIDs, merge(card.Contact.Fields, c.Fields)
+		if c.CompanyID == 0 {
+			c.CompanyID = card.Contact.CompanyID
+		}
+		card.Contact, card.ReadAt = c, a.at
+	case c.UpdatedAt == 0 || !sameContact(c, card.Contact):
+		card.Dirty = c.UpdatedAt >= card.Contact.UpdatedAt || c.UpdatedAt == 0
+	}
+	card.Contact.ID = it.ID
+	return store.Set(a.tx, store.Cards, key, card)
+}
+
+func sameContact(a, b event.Contact) bool {
+	return a.Name == b.Name && a.ResponsibleID == b.ResponsibleID && len(a.Phones) == len(b.Phones) && len(a.Emails) == len(b.Emails)
+}
+
+func merge(a, b map[int64]event.Values) map[int64]event.Values {
+	if b == nil {
+		return a
+	}
+	return b
+}
+
+// leadElement is the element_type of a lead in hooks (amocrm-api.md §6.3).
+const entityLeads = "leads"
+
+func (a *application) task(it amocrm.HookItem) error {
+	if it.Action == "delete" {
+		return a.dropTask(it.ID)
+	}
+	if it.Task == nil || it.Task.EntityType != entityLeads {
+		return nil
+	}
+	if err := store.Set(a.tx, store.Positions, store.Key(a.c.Name, "task", strconv.FormatInt(it.ID, 10)), it.Task.EntityID); err != nil {
+		return err
+	}
+	return a.withLead(it.Task.EntityID, func(card *event.LeadCard) { card.SetTask(*it.Task) })
+}
+
+// dropTask: a delete names the task only, so where it stood was remembered.
+func (a *application) dropTask(id int64) error {
+	key := store.Key(a.c.Name, "task", strconv.FormatInt(id, 10))
+	leadID, ok, err := store.Get[int64](a.tx, store.Positions, key)
+	if err != nil || !ok {
+		return err
+	}
+	if err := store.Delete(a.tx, store.Positions, key); err != nil {
+		return err
+	}
+	return a.withLead(leadID, func(card *event.LeadCard) { card.DropTask(id) })
+}
+
+func (a *application) unsorted(it amocrm.HookItem) error {
+	for _, id := range it.LeadIDs {
+		if it.Declined {
+			if len(a.tx.ClientsByLead(a.c.Name, id)) > 0 {
+				a.ours = true
+				if err := a.k.drop(a.tx, a.c.Name, a.c.Account, "lead", id); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if err := a.withLead(id, func(card *event.LeadCard) { card.MarkDirty(a.at) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/jivo-amocrm/bridge/internal/mapping"
+)
+
+// complete fills in what a connection's defaults take from other keys, warns
+// of what is legal and probably not meant, and compiles the rules.
+func (conn *Connection) complete(r *reader, c *Config) {
+	at := "connections." + conn.Name
+	a := &conn.AmoCRM
+	if conn.Language == "" {
+		conn.Language = "en"
+		if strings.HasSuffix(a.Host, ".amocrm.ru") {
+			conn.Language = "ru"
+		}
+	}
+	if a.OAuth != nil && !r.seen[at+".amocrm.oauth.redirect_url"] {
+		a.OAuth.RedirectURL = c.PublicURL + "/oauth/" + conn.Name
+		if c.PublicURL == "" {
+			r.problem(r.places[at+".amocrm.oauth"], "%q is missing (or public_url, which it follows from)", at+".amocrm.oauth.redirect_url")
+		}
+	}
+	conn.advise(r, c, at)
+	if !r.seen[at+".rules"] {
+		conn.Rules, conn.DefaultRules = conn.defaultRules(r), true
+	}
+	conn.compile(r)
+	if !conn.DefaultRules {
+		conn.referRules()
+	}
+}
+
+// advise warns of what works, and less well than it could.
+func (conn *Connection) advise(r *reader, c *Config, at string) {
+	a := &conn.AmoCRM
+	account := r.places[at+".amocrm.account"]
+	if !r.seen[at+".amocrm.webhook_secret"] {
+		r.warn(account, "no amocrm.webhook_secret: /amocrm/%s is closed, and what operators see of amoCRM is up to %s old (amocrm.sweep)",
+			conn.Name, showDuration(a.Sweep))
+	}
+	if a.SetupAuto && len(a.WebhookSecrets) > 0 && c.PublicURL == "" {
+		r.warn(r.places[at+".amocrm.setup"], "setup: auto cannot subscribe the hook without public_url")
+	}
+	for _, hook := range a.WebhookSecrets {
+		for _, secret := range conn.Jivo.Secrets {
+			if hook.Equal(secret) {
+				r.warn(r.places[at+".amocrm.webhook_secret"], "jivo.secret and amocrm.webhook_secret are the same: who knows one can speak as the other")
+			}
+		}
+	}
+}
+
+// refer keeps a name for `bridge check` to look up.
+func (conn *Connection) refer(ref Reference) {
+	if ref.Name != "" {
+		conn.References = append(conn.References, ref)
+	}
+}
+
+func (conn *Connection) referStage(pipeline string, pipelineAt Pos, stage string, stageAt Pos) {
+	conn.refer(Reference{Kind: RefPipeline, Name: pipeline, Line: pipelineAt.Line, Col: pipelineAt.Col})
+	conn.refer(Reference{Kind: RefStage, Name: stage, Pipeline: pipeline, Line: stageAt.Line, Col: stageAt.Col})
+}
+
+// referRules keeps every name that stands literally in the connection's own
+// rules. What the default rules name is optional by design.
+func (conn *Connection) referRules() {
+	for _, rule := range conn.Rules {
+		if b := rule.Contact; b != nil {
+			conn.referResponsible(b.Responsible)
+			conn.referFields("contacts", b.Fields)
+		}
+		if b := rule.Lead; b != nil {
+			conn.referResponsible(b.Responsible)
+			conn.referFields("leads", b.Fields)
+			conn.referText(Reference{Kind: RefPipeline}, b.Pipeline)
+			if literal(b.Pipeline) || !b.Pipeline.Set {
+				conn.referText(Reference{Kind: RefStage, Pipeline: b.Pipeline.Value}, b.Stage)
+			}
+			conn.referText(Reference{Kind: RefLossReason}, b.LossReason)
+		}
+		if b := rule.Task; b != nil {
+			conn.referResponsible(b.Responsible)
+		}
+	}
+}
+
+// referResponsible leaves out Jivo agents: `agents` says who they are.
+func (conn *Connection) referResponsible(t mapping.Text) {
+	if _, agent := conn.Agents[t.Value]; !agent {
+		conn.referText(Reference{Kind: RefUser}, t)
+	}
+}
+
+func (conn *Connection) referFields(entity string, fields []mapping.Field) {
+	for _, f := range fields {
+		conn.referText(Reference{Kind: RefField, Entity: entity}, f.Key)
+	}
+}
+
+func (conn *Connection) referText(ref Reference, t mapping.Text) {
+	if literal(t) {
+		ref.Name, ref.Line, ref.Col = t.Value, t.Line, t.Col
+		conn.refer(ref)
+	}
+}
+
+// literal reports whether a text means the same for every event.
+func literal(t mapping.Text) bool { return t.Set && !strings.Contains(t.Value, "{{") }

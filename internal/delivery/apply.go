@@ -1,0 +1,365 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/phone"
+)
+
+// maxMends bounds how many refused fields of one item are taken out before the
+// item itself counts as refused.
+const maxMends = 12
+
+// apply carries out the change list: what may have landed is looked up, contact
+// and lead are settled, then the line goes on and notes, calls and tasks follow,
+// each for itself.
+func (j *job) apply(ctx context.Context) event.Ending {
+	if end := j.resolveDoubts(ctx); end != nil {
+		return end
+	}
+	for _, i := range j.core() {
+		if end := j.carry(ctx, i); end != nil {
+			return end
+		}
+	}
+	if len(j.rest()) == 0 {
+		return event.Finished{}
+	}
+	if end := j.detach(ctx); end != nil {
+		return end
+	}
+	var worst event.Ending
+	for _, i := range j.rest() {
+		switch end := j.carry(ctx, i); end.(type) {
+		case nil:
+		case event.Snooze:
+			return end // the account's trouble: the others would fare no better
+		default:
+			if worst == nil {
+				worst = end
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+	if worst != nil {
+		return worst
+	}
+	return event.Finished{}
+}
+
+// core lists the open changes of contact, lead and their links, in the order
+// they must happen; rest lists the others.
+func (j *job) core() []int { return j.open(true) }
+func (j *job) rest() []int { return j.open(false) }
+
+func (j *job) open(core bool) (out []int) {
+	for i, ch := range j.ev.Changes {
+		if ch.State == event.Open && isCore(ch) == core {
+			out = append(out, i)
+		}
+	}
+	if core { // creates, then updates, then links
+		slices.SortStableFunc(out, func(a, b int) int { return rank(j.ev.Changes[a]) - rank(j.ev.Changes[b]) })
+	}
+	return out
+}
+
+func isCore(ch event.Change) bool {
+	return ch.Target == event.OnContact || ch.Target == event.OnLead || ch.Target == event.OnCompany
+}
+
+func rank(ch event.Change) int {
+	switch {
+	case ch.Op == event.OpCreate && ch.Target == event.OnLead:
+		return 0 // takes a contact to be made along
+	case ch.Op == event.OpCreate:
+		return 1
+	case ch.Op == event.OpUpdate:
+		return 2
+	}
+	return 3
+}
+
+// detach writes down that contact and lead are settled, so that the client's
+// next event need not wait for notes and tasks.
+func (j *job) detach(ctx context.Context) event.Ending {
+	j.mu.Lock()
+	if j.ev.Detached {
+		j.mu.Unlock()
+		return nil
+	}
+	j.ev.Detached, j.ev.Frozen = true, true
+	err := j.save(ctx)
+	j.mu.Unlock()
+	if err != nil {
+		return ended(ctx, err)
+	}
+	for _, u := range slices.Backward(j.unlock) {
+		u()
+	}
+	j.unlock = nil
+	j.d.leaveLine(j)
+	j.d.announce(j.seq)
+	return nil
+}
+
+// carry brings one open change to amoCRM and records what came of it.
+func (j *job) carry(ctx context.Context, i int) event.Ending {
+	for range maxMends {
+		if j.ev.Changes[i].State != event.Open {
+			return nil // settled together with an earlier one
+		}
+		w, with, err := j.write(ctx, i)
+		if errors.Is(err, errNothing) {
+			j.mark(with, event.Settled, "")
+			return nil
+		}
+		if err != nil {
+			return ended(ctx, err)
+		}
+		res, err := j.c.Account.CRM.Write(ctx, w)
+		if err == nil {
+			j.landed(with, res)
+			return nil
+		}
+		end, again := j.failed(ctx, i, with, err)
+		if !again {
+			return end
+		}
+	}
+	return j.refuse([]int{i}, "amoCRM refused it field after field")
+}
+
+// failed turns the error of a write into an ending. again says the item was
+// mended and is to be tried once more.
+func (j *job) failed(ctx context.Context, i int, with []int, err error) (end event.Ending, again bool) {
+	var notSent *amocrm.NotSent
+	var doubt *amocrm.InDoubt
+	var refused *amocrm.Refused
+	switch {
+	case errors.As(err, &refused):
+		j.mark(with, event.Open, refused.Error())
+		if gone, e := j.gone(ctx, i, refused); gone || e != nil {
+			return e, false
+		}
+		if j.mend(i, refused) {
+			j.c.Account.Doubtful()
+			return nil, true
+		}
+		return j.refuse(with, refused.Error()), false
+	case errors.As(err, &notSent):
+		j.mark(with, event.Open, "")
+		if ctx.Err() != nil {
+			return nil, false
+		}
+		return event.Snooze{Until: notSent.Until, Why: "the account: " + string(notSent.Reason)}, false
+	case errors.As(err, &doubt):
+		j.inDoubt(with, doubt)
+		if ctx.Err() != nil {
+			return nil, false
+		}
+		if doubt.Own { // the item's own trouble: an attempt is burnt
+			return event.Retry{Err: err}, false
+		}
+		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "in doubt: " + string(doubt.Trouble)}, false
+	}
+	j.mark(with, event.Open, "")
+	return ended(ctx, err), false
+}
+
+// mark sets the state of changes; the next save writes it down.
+func (j *job) mark(idx []int, s event.ChangeState, why string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, i := range idx {
+		ch := &j.ev.Changes[i]
+		ch.State, ch.Error = s, why
+	}
+	j.ev.Frozen = true
+}
+
+func (j *job) inDoubt(idx []int, d *amocrm.InDoubt) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, i := range idx {
+		ch := &j.ev.Changes[i]
+		ch.State, ch.Error = event.Sent, "in doubt: "+string(d.Trouble)
+		if ch.SentAt.IsZero() {
+			ch.SentAt = d.SentAt
+		}
+	}
+	j.ev.Frozen = true
+}
+
+// refuse gives changes up for good: the event is dead until somebody replays it.
+func (j *job) refuse(idx []int, why string) event.Ending {
+	j.mark(idx, event.Dropped, why)
+	return event.Kill{Reason: event.Refused, Detail: why}
+}
+
+// write makes the request item of a change, and names the changes that it
+// settles: a new lead takes the new contact along.
+func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err error) {
+	ch := j.ev.Changes[i]
+	w = amocrm.Write{Entity: ch.EntityType, EntityID: ch.EntityID, Item: ch.Item, Keys: []string{ch.Key}, Priority: amocrm.Update}
+	with = []int{i}
+	switch {
+	case ch.Op == event.OpCreate && ch.Target == event.OnLead:
+		return j.writeLead(ctx, i)
+	case ch.Op == event.OpCreate && ch.Target == event.OnContact:
+		w.Endpoint, w.Entity, w.EntityID, w.Priority = amocrm.PostContacts, "", 0, amocrm.NewLead
+		w.Exclusive = j.people()
+	case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
+		w.Endpoint, w.Entity = amocrm.PatchContacts, ""
+	case ch.Op == event.OpUpdate && ch.Target == event.OnLead:
+		w.Endpoint, w.Entity = amocrm.PatchLeads, ""
+	case ch.Op == event.OpLink && ch.Target == event.OnContact:
+		return j.writeLink(i)
+	case ch.Op == event.OpLink && ch.Target == event.OnCompany:
+		return j.writeCompany(ctx, i)
+	case ch.Target == event.OnNote, ch.Target == event.OnCall:
+		w.Endpoint, w.Priority = amocrm.PostNotes, amocrm.NoteTask
+		if ch.Op == event.OpUpdate {
+			w.Endpoint = amocrm.PatchNotes
+		} else if w.Entity, w.EntityID, err = j.placeOf(ch); err != nil {
+			return w, with, err
+		}
+	case ch.Target == event.OnTask:
+		w.Endpoint, w.Priority = amocrm.PostTasks, amocrm.NoteTask
+		if ch.Op == event.OpUpdate {
+			w.Endpoint = amocrm.PatchTasks
+			break
+		}
+		entity, eid, err := j.placeOf(ch)
+		if err != nil {
+			return w, with, err
+		}
+		w.Entity, w.EntityID = "", 0
+		w.Item, err = withFields(ch.Item, map[string]any{"entity_type": entity, "entity_id": eid})
+		if err != nil {
+			return w, with, err
+		}
+	}
+	return w, with, nil
+}
+
+// writeLead makes a leads/complex item: the lead, with the contact to be made
+// or the one that is known.
+func (j *job) writeLead(ctx context.Context, i int) (w amocrm.Write, with []int, err error) {
+	ch := j.ev.Changes[i]
+	with = []int{i}
+	var lead map[string]any
+	if err := json.Unmarshal(ch.Item, &lead); err != nil {
+		return w, with, err
+	}
+	keys := []string{ch.Key}
+	contact := amocrm.Party{ID: j.resolved(event.OnContact)}
+	company := amocrm.Party{}
+	if c := j.change(event.OpCreate, event.OnContact); c >= 0 && j.ev.Changes[c].State == event.Open {
+		cc := j.ev.Changes[c]
+		if err := json.Unmarshal(cc.Item, &contact.Item); err != nil {
+			return w, with, err
+		}
+		contact.ID = 0
+		if company, err = j.company(ctx, cc.Jivo); err != nil {
+			return w, with, err
+		}
+		keys = append(keys, cc.Key)
+		with = append(with, c)
+	}
+	raw, err := json.Marshal(amocrm.ComplexItem(lead, contact, company))
+	if err != nil {
+		return w, with, err
+	}
+	return amocrm.Write{Endpoint: amocrm.ComplexLeads, Item: raw, Keys: keys, Exclusive: j.people(), Priority: j.urgency()}, with, nil
+}
+
+// urgency: an operator waits for the lead of a chat that was just accepted.
+func (j *job) urgency() amocrm.Priority {
+	if (j.msg.Kind == "chat_accepted" || j.msg.Kind == "chat_updated") && time.Since(j.ev.ReceivedAt) < 5*time.Second {
+		return amocrm.Operator
+	}
+	return amocrm.NewLead
+}
+
+func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
+	ch := j.ev.Changes[i]
+	cid := ch.AmoID
+	if cid == 0 {
+		cid = j.resolved(event.OnContact)
+	}
+	if cid == 0 {
+		return w, []int{i}, errNothing
+	}
+	raw, err := json.Marshal(amocrm.LinkItem(ch.EntityID, contacts, cid, true))
+	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
+}
+
+// placeOf is the entity a note, call or task goes to, now that contact and lead
+// are settled.
+func (j *job) placeOf(ch event.Change) (entity string, entityID int64, err error) {
+	if ch.EntityID != 0 {
+		return ch.EntityType, ch.EntityID, nil
+	}
+	target := event.OnLead
+	if ch.EntityType == contacts {
+		target = event.OnContact
+	}
+	if n := j.resolved(target); n != 0 {
+		return ch.EntityType, n, nil
+	}
+	return "", 0, errNothing
+}
+
+// resolved is the contact or lead this event came to: made by it, or found.
+func (j *job) resolved(target event.Target) int64 {
+	if i := j.change(event.OpCreate, target); i >= 0 && j.ev.Changes[i].AmoID != 0 {
+		return j.ev.Changes[i].AmoID
+	}
+	m := j.ev.Contact
+	if target == event.OnLead {
+		m = j.ev.Lead
+	}
+	if m != nil && m.ID != 0 {
+		return m.ID
+	}
+	if target == event.OnContact {
+		return j.client.ContactID
+	}
+	return 0
+}
+
+// change returns the place of the newest change with this operation and target, -1 if none.
+func (j *job) change(op event.Op, target event.Target) int {
+	for i := len(j.ev.Changes) - 1; i >= 0; i-- {
+		if j.ev.Changes[i].Op == op && j.ev.Changes[i].Target == target {
+			return i
+		}
+	}
+	return -1
+}
+
+// people are the keys that two items of one request must not share.
+func (j *job) people() []string { return phone.Keys(j.phonesOf(), j.client.Emails, j.c.Region) }
+
+// withFields sets fields of a wire item.
+func withFields(item json.RawMessage, fields map[string]any) (json.RawMessage, error) {
+	m := map[string]any{}
+	if len(item) > 0 {
+		if err := json.Unmarshal(item, &m); err != nil {
+			return nil, err
+		}
+	}
+	for k, v := range fields {
+		m[k] = v
+	}
+	return json.Marshal(m)
+}

@@ -1,0 +1,345 @@
+// Package delivery carries events from the journal to amoCRM. It claims what
+// is due, keeps the order of each client while clients run side by side, maps,
+// applies the changes through a ledger, and settles. Every step takes a value
+// from the store and puts one back, so that a crash between two steps is an
+// ordinary case.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// maxInFlight bounds how many events of one connection are worked at once.
+// Several hundred must be, or the groups that share a request never fill
+// (architecture.md, decision 6).
+const maxInFlight = 512
+
+// Observer is told how events end.
+type Observer interface {
+	// Settled: an event came to its end, d after it was received.
+	Settled(connection string, source event.Source, kind string, state event.State, d time.Duration)
+	// InDoubt: a write whose answer was lost was looked up; outcome is found, missing or resent.
+	InDoubt(connection, outcome string)
+	// Unresolved: a name of the config that amoCRM does not have was needed.
+	Unresolved(connection, name string)
+}
+
+// Hooks applies an amoCRM hook to the local knowledge. It makes no request.
+type Hooks interface {
+	Apply(ctx context.Context, connection string, ev *event.Event, body []byte) event.Ending
+}
+
+// Dispatcher claims due events and works them. Its methods are safe for
+// concurrent use.
+type Dispatcher struct {
+	store *store.Store
+	hooks Hooks
+	obs   Observer
+	log   *slog.Logger
+	rand  func() float64
+
+	mu       sync.Mutex
+	conns    map[string]*Connection
+	jobs     map[uint64]*job // in flight, by event
+	lines    map[string]bool // lines with an event in flight that is not detached
+	inFlight map[string]int  // by connection
+	waiters  map[uint64][]chan struct{}
+	kick     chan struct{}
+	work     sync.WaitGroup
+}
+
+// New returns a dispatcher without connections; SetConnections gives it some
+// and Run sets it going.
+func New(st *store.Store, hooks Hooks, obs Observer, log *slog.Logger) *Dispatcher {
+	return &Dispatcher{
+		store: st, hooks: hooks, obs: obs, log: log, rand: rand.Float64,
+		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[string]bool{}, inFlight: map[string]int{},
+		waiters: map[uint64][]chan struct{}{}, kick: make(chan struct{}, 1),
+	}
+}
+
+// SetConnections replaces the connections that are worked. Events of others
+// stay where they are.
+func (d *Dispatcher) SetConnections(conns []*Connection) {
+	m := make(map[string]*Connection, len(conns))
+	for _, c := range conns {
+		m[c.Name] = c
+	}
+	d.mu.Lock()
+	d.conns = m
+	d.mu.Unlock()
+	d.Kick()
+}
+
+// Kick makes the dispatcher look at the store again, for example when a pause
+// has ended or a dictionary has come.
+func (d *Dispatcher) Kick() {
+	select {
+	case d.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims and works events until ctx ends, then waits for the workers. An
+// attempt cut short by the end of ctx leaves its event as it was.
+func (d *Dispatcher) Run(ctx context.Context) {
+	defer d.work.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next := d.claimAll(ctx)
+		timer.Reset(next)
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.store.Wake():
+		case <-d.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+// claimAll claims for every connection and returns how long nothing more will
+// become due.
+func (d *Dispatcher) claimAll(ctx context.Context) time.Duration {
+	d.mu.Lock()
+	conns := make([]*Connection, 0, len(d.conns))
+	for _, c := range d.conns {
+		conns = append(conns, c)
+	}
+	d.mu.Unlock()
+	wait := time.Minute
+	for _, c := range conns {
+		if !c.Account.ready() {
+			continue // its resume or its dictionary kicks
+		}
+		if w := d.claim(ctx, c); w < wait {
+			wait = w
+		}
+	}
+	return max(wait, time.Millisecond)
+}
+
+// claim starts a worker for each due event of c that there is room for.
+func (d *Dispatcher) claim(ctx context.Context, c *Connection) time.Duration {
+	d.mu.Lock()
+	room := maxInFlight - d.inFlight[c.Name]
+	d.mu.Unlock()
+	if room <= 0 {
+		return time.Minute // a finished worker kicks
+	}
+	var due []*job
+	var next time.Time
+	now := time.Now()
+	err := d.store.View(func(tx *store.Tx) (err error) {
+		next, err = tx.Due(c.Name, now, func(seq uint64, _ time.Time) bool {
+			if d.working(seq) {
+				return true
+			}
+			if ev, err := tx.Event(seq); err == nil {
+				due = append(due, &job{d: d, c: c, seq: seq, line: lineOf(ev)})
+			}
+			return len(due) < room
+		})
+		return err
+	})
+	if err != nil {
+		d.log.Error("cannot read the due events", "connection", c.Name, "error", err)
+		return time.Second
+	}
+	for _, j := range due {
+		d.start(ctx, j)
+	}
+	if next.IsZero() {
+		return time.Minute
+	}
+	return next.Sub(now)
+}
+
+// lineOf names the line an event holds up while it is worked; "" if none.
+func lineOf(ev *event.Event) string {
+	if ev.Line == "" || ev.Detached {
+		return ""
+	}
+	return ev.Connection + "\x00" + ev.Line
+}
+
+func (d *Dispatcher) working(seq uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.jobs[seq] != nil
+}
+
+// start works one event in a goroutine of its own, unless it or another of its
+// line is in flight: an event that was woken may stand before one that runs.
+func (d *Dispatcher) start(ctx context.Context, j *job) {
+	d.mu.Lock()
+	if d.jobs[j.seq] != nil || d.lines[j.line] {
+		d.mu.Unlock()
+		return
+	}
+	d.jobs[j.seq] = j
+	if j.line != "" {
+		d.lines[j.line] = true
+	}
+	d.inFlight[j.c.Name]++
+	d.work.Add(1)
+	d.mu.Unlock()
+	go func() {
+		defer d.work.Done()
+		defer func() {
+			d.mu.Lock()
+			delete(d.jobs, j.seq)
+			delete(d.lines, j.line)
+			d.inFlight[j.c.Name]--
+			d.mu.Unlock()
+			d.Kick()
+		}()
+		j.run(ctx)
+	}()
+}
+
+// leaveLine lets the next event of j's line go before j has ended.
+func (d *Dispatcher) leaveLine(j *job) {
+	d.mu.Lock()
+	delete(d.lines, j.line)
+	j.line = ""
+	d.mu.Unlock()
+	d.Kick()
+}
+
+// ApplyHook works a hook event at once, outside the queue: hooks make no
+// request, so they are applied even while the account is paused.
+func (d *Dispatcher) ApplyHook(ctx context.Context, connection string, seq uint64) {
+	d.mu.Lock()
+	c := d.conns[connection]
+	d.mu.Unlock()
+	if c != nil {
+		d.start(ctx, &job{d: d, c: c, seq: seq})
+	}
+}
+
+// WaitCore returns when the event's contact and lead are settled, when it came
+// to its end or was put off, or when ctx ends.
+func (d *Dispatcher) WaitCore(ctx context.Context, seq uint64) {
+	ch := make(chan struct{})
+	d.mu.Lock()
+	d.waiters[seq] = append(d.waiters[seq], ch)
+	d.mu.Unlock()
+	defer d.forgetWaiter(seq, ch)
+	var over bool
+	err := d.store.View(func(tx *store.Tx) error {
+		ev, err := tx.Event(seq)
+		if err != nil {
+			return err
+		}
+		over = ev.State != event.Pending || ev.Detached || ev.Attempts > 0
+		return nil
+	})
+	if err != nil || over {
+		return
+	}
+	select {
+	case <-ch:
+	case <-ctx.Done():
+	}
+}
+
+func (d *Dispatcher) forgetWaiter(seq uint64, ch chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ws := d.waiters[seq]
+	for i, w := range ws {
+		if w == ch {
+			ws = append(ws[:i], ws[i+1:]...)
+			break
+		}
+	}
+	if len(ws) == 0 {
+		delete(d.waiters, seq)
+		return
+	}
+	d.waiters[seq] = ws
+}
+
+// announce wakes those who wait for the event's core.
+func (d *Dispatcher) announce(seq uint64) {
+	d.mu.Lock()
+	ws := d.waiters[seq]
+	delete(d.waiters, seq)
+	d.mu.Unlock()
+	for _, w := range ws {
+		close(w)
+	}
+}
+
+// InFlight reports how many events of a connection are being worked.
+func (d *Dispatcher) InFlight(connection string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inFlight[connection]
+}
+
+// Sent implements amocrm.Ledger: the changes with these keys are about to leave
+// in one request. They are on disk as sent, with everything that froze with
+// them, when it returns nil.
+func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
+	bySeq := map[uint64][]string{}
+	var order []*job
+	for _, k := range keys {
+		seq, ok := seqOf(k)
+		if !ok {
+			continue // a write outside any event, such as a look after the account
+		}
+		d.mu.Lock()
+		j := d.jobs[seq]
+		d.mu.Unlock()
+		if j == nil {
+			return errors.New("delivery: a change left without its event")
+		}
+		if bySeq[seq] == nil {
+			order = append(order, j)
+		}
+		bySeq[seq] = append(bySeq[seq], k)
+	}
+	if len(order) == 0 {
+		return nil
+	}
+	now := time.Now()
+	type leaving struct {
+		ev      event.Event
+		effects []func(*store.Tx) error
+	}
+	all := make([]leaving, len(order))
+	for i, j := range order {
+		all[i].ev, all[i].effects = j.departure(bySeq[j.seq], now)
+	}
+	err := d.store.Update(ctx, func(tx *store.Tx) error {
+		for i := range all {
+			for _, do := range all[i].effects {
+				if err := do(tx); err != nil {
+					return err
+				}
+			}
+			if err := tx.Put(&all[i].ev); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, j := range order {
+		j.markSent(bySeq[j.seq], now)
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// keptRequests bounds the requests remembered with an event.
+const keptRequests = 40
+
+// job is one attempt at one event.
+type job struct {
+	d    *Dispatcher
+	c    *Connection
+	seq  uint64
+	line string // held up while this runs; guarded by d.mu
+
+	// mu guards ev and effects: the account's sender marks changes as sent
+	// (Dispatcher.Sent) while the worker waits for its answer.
+	mu sync.Mutex
+	ev *event.Event
+	// effects are what the store must learn together with the next thing
+	// written down about this event: links made, cards, what froze.
+	effects []func(*store.Tx) error
+
+	state  // what is known locally
+	unlock []func()
+}
+
+// run makes the attempt and writes down how it ended.
+func (j *job) run(ctx context.Context) {
+	defer j.d.announce(j.seq)
+	body, err := j.load()
+	if err != nil {
+		j.d.log.Error("cannot read an event", "connection", j.c.Name, "seq", j.seq, "error", err)
+		return
+	}
+	if j.ev.State != event.Pending && j.ev.State != event.Parked {
+		return
+	}
+	began := time.Now()
+	ending := j.attempt(ctx, body)
+	err = j.settle(ctx, ending)
+	for _, u := range slices.Backward(j.unlock) {
+		u()
+	}
+	if err != nil && ctx.Err() == nil {
+		j.d.log.Error("cannot write down how an event ended", "connection", j.c.Name, "seq", j.seq, "error", err)
+	}
+	j.logAttempt(ctx, ending, time.Since(began))
+}
+
+func (j *job) load() (body []byte, err error) {
+	err = j.d.store.View(func(tx *store.Tx) error {
+		ev, err := tx.Event(j.seq)
+		if err != nil {
+			return err
+		}
+		j.ev = ev
+		body = tx.Body(j.seq)
+		return nil
+	})
+	return body, err
+}
+
+// attempt works the event. A panic in a rule or handler ends in one dead event.
+func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
+	defer func() {
+		if r := recover(); r != nil {
+			j.d.log.Error("panic while working an event", "connection", j.c.Name, "seq", j.seq, "kind", j.ev.Kind, "stack", string(debug.Stack()))
+			ending = event.Kill{Reason: event.Panicked, Detail: "the bridge panicked; the log has the stack"}
+		}
+	}()
+	ctx = amocrm.WithTrace(ctx, j.trace)
+	if j.ev.Source == event.AmoCRM {
+		return j.d.hooks.Apply(ctx, j.c.Name, j.ev, body)
+	}
+	return j.jivo(ctx, body)
+}
+
+// trace remembers a request made for this event.
+func (j *job) trace(r event.Request) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.ev.Requests) < keptRequests {
+		j.ev.Requests = append(j.ev.Requests, r)
+	}
+}
+
+func (j *job) warn(format string, a ...any) {
+	w := fmt.Sprintf(format, a...)
+	if !slices.Contains(j.ev.Warnings, w) && len(j.ev.Warnings) < 50 {
+		j.ev.Warnings = append(j.ev.Warnings, w)
+	}
+}
+
+// settle writes the ending down. An attempt cut short leaves the event as it
+// was, except for what is already known to have happened.
+func (j *job) settle(ctx context.Context, ending event.Ending) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ev, now := j.ev, time.Now()
+	switch e := ending.(type) {
+	case nil:
+		return nil
+	case event.Finished:
+		j.end(event.Done, "", "", now)
+	case event.Skip:
+		j.end(event.Skipped, e.Reason, e.Detail, now)
+	case event.Kill:
+		j.end(event.Dead, e.Reason, e.Detail, now)
+	case event.Park:
+		ev.State, ev.NextAt = event.Parked, e.Until
+		ev.Reason, ev.Detail = "", "waits until an event describes its client"
+	case event.Snooze:
+		if e.Until.IsZero() && len(j.effects) == 0 && !ev.Frozen {
+			return nil // it stays due, and nothing about it changed
+		}
+		ev.State, ev.Detail = event.Pending, e.Why
+		if !e.Until.IsZero() {
+			ev.NextAt = e.Until
+		}
+	case event.Retry:
+		j.putOff(e, now)
+	}
+	// Under shutdown the worker's ctx is over, yet what happened must be kept.
+	if err := j.save(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if ev.State.Settled() {
+		j.d.obs.Settled(ev.Connection, ev.Source, ev.Kind, ev.State, now.Sub(ev.ReceivedAt))
+	}
+	return nil
+}
+
+func (j *job) end(s event.State, r event.Reason, detail string, now time.Time) {
+	j.ev.State, j.ev.Reason, j.ev.Detail = s, r, detail
+	j.ev.SettledAt, j.ev.NextAt = now, time.Time{}
+}
+
+// putOff burns an attempt.
+func (j *job) putOff(e event.Retry, now time.Time) {
+	ev := j.ev
+	ev.Attempts++
+	if ev.Waited >= j.c.GiveUp {
+		j.end(event.Dead, event.GaveUp, "tried "+strconv.Itoa(ev.Attempts)+" times; the last time: "+e.Err.Error(), now)
+		return
+	}
+	wait := j.c.backoff(ev.Attempts, j.d.rand())
+	ev.Waited += wait
+	ev.State, ev.NextAt, ev.Detail = event.Pending, now.Add(wait), e.Err.Error()
+}
+
+// save writes the event and the pending effects in one commit. mu is held.
+func (j *job) save(ctx context.Context) error {
+	effects := j.effects
+	err := j.d.store.Update(ctx, func(tx *store.Tx) error {
+		for _, do := range effects {
+			if err := do(tx); err != nil {
+				return err
+			}
+		}
+		return tx.Put(j.ev)
+	})
+	if err != nil {
+		return err
+	}
+	j.effects = nil
+	return nil
+}
+
+// effect adds something the store must learn with the next write.
+func (j *job) effect(do func(*store.Tx) error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.effects = append(j.effects, do)
+}
+
+// checkpoint writes down what is known so far.
+func (j *job) checkpoint(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.save(ctx)
+}
+
+// departure is what the store must hold before a request leaves: the event with
+// the given changes sent, and the effects that froze with them. It is taken
+// before the commit, so that no lock of a job is held over an fsync of others.
+func (j *job) departure(keys []string, now time.Time) (ev event.Event, effects []func(*store.Tx) error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ev = *j.ev
+	ev.Changes = slices.Clone(ev.Changes)
+	markSent(&ev, keys, now)
+	return ev, slices.Clone(j.effects)
+}
+
+func (j *job) markSent(keys []string, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.effects = nil
+	markSent(j.ev, keys, now)
+}
+
+func markSent(ev *event.Event, keys []string, now time.Time) {
+	ev.Frozen = true
+	for i := range ev.Changes {
+		if ch := &ev.Changes[i]; slices.Contains(keys, ch.Key) {
+			ch.State, ch.SentAt, ch.LookedAt, ch.Looks = event.Sent, now, time.Time{}, 0
+		}
+	}
+}
+
+// keyOf makes a change's ledger key; seqOf reads the event's number back.
+func keyOf(seq uint64, op event.Op, target event.Target, rule string) string {
+	return strconv.FormatUint(seq, 10) + "/" + string(op) + "/" + string(target) + "/" + rule
+}
+
+func seqOf(key string) (uint64, bool) {
+	s, _, ok := strings.Cut(key, "/")
+	if !ok {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(s, 10, 64)
+	return seq, err == nil
+}
+
+// logAttempt writes the one wide line of an attempt.
+func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Duration) {
+	if ending == nil {
+		return
+	}
+	ev := j.ev
+	level := slog.LevelDebug
+	switch {
+	case ev.State == event.Dead:
+		level = slog.LevelError
+	case ev.Attempts == 1 && ev.State == event.Pending:
+		level = slog.LevelWarn
+	case ev.State == event.Done && ev.Attempts > 0:
+		level = slog.LevelInfo
+	}
+	attrs := []slog.Attr{
+		slog.String("connection", ev.Connection), slog.Uint64("seq", ev.Seq), slog.String("source", string(ev.Source)),
+		slog.String("kind", ev.Kind), slog.String("state", string(ev.State)), slog.Duration("took", took),
+		slog.Int("attempts", ev.Attempts), slog.Int("requests", len(ev.Requests)), slog.Int("warnings", len(ev.Warnings)),
+	}
+	if ev.Reason != "" {
+		attrs = append(attrs, slog.String("reason", string(ev.Reason)))
+	}
+	if !ev.State.Settled() && ev.Detail != "" {
+		attrs = append(attrs, slog.String("detail", ev.Detail))
+	}
+	j.d.log.LogAttrs(ctx, level, "event", attrs...)
+}
+
+// ended turns an error of a step before any write into an ending.
+func ended(ctx context.Context, err error) event.Ending {
+	var notSent *amocrm.NotSent
+	var doubt *amocrm.InDoubt
+	var refused *amocrm.Refused
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.As(err, &notSent):
+		return event.Snooze{Until: notSent.Until, Why: "the account: " + string(notSent.Trouble)}
+	case errors.As(err, &doubt): // a read has no doubt, only no answer
+		return event.Retry{Err: err}
+	case errors.As(err, &refused):
+		return event.Kill{Reason: event.Refused, Detail: refused.Error()}
+	case errors.Is(err, store.ErrBroken), errors.Is(err, store.ErrFull):
+		return event.Snooze{Until: time.Now().Add(time.Second), Why: "the store cannot be written"}
+	}
+	return event.Retry{Err: err}
+}

@@ -1,0 +1,476 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// landed records what amoCRM made of the given changes: ids in the ledger, and
+// with the next commit the links, cards and directory entries that follow.
+func (j *job) landed(with []int, res amocrm.Result) {
+	for _, i := range with {
+		ch := j.ev.Changes[i]
+		switch {
+		case ch.Target == event.OnLead && ch.Op == event.OpCreate:
+			j.settled(i, res.ID)
+			j.leadMade(ch, res)
+		case ch.Target == event.OnContact && ch.Op == event.OpCreate:
+			cid := res.ID
+			if len(with) > 1 { // it came with the lead
+				cid = res.ContactID
+			}
+			j.settled(i, cid)
+			if cid != 0 {
+				j.contactMade(ch, cid, res)
+			}
+		case ch.Op == event.OpUpdate && ch.Target == event.OnLead:
+			j.settled(i, ch.EntityID)
+			j.leadWritten(ch, res)
+		case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
+			j.settled(i, ch.EntityID)
+			j.contactWritten(ch, res)
+		case ch.Op == event.OpLink && ch.Target == event.OnContact:
+			j.settled(i, j.resolved(event.OnContact))
+			j.linked(ch)
+		case ch.Target == event.OnCompany:
+			j.settled(i, ch.AmoID)
+			j.effect(func(tx *store.Tx) error { return companyLinked(tx, j.c.Name, ch.EntityID, ch.AmoID) })
+		case ch.Op == event.OpUpdate:
+			j.settled(i, ch.EntityID)
+		default:
+			j.settled(i, res.ID)
+			j.added(j.ev.Changes[i], res.ID)
+		}
+	}
+}
+
+func (j *job) settled(i int, amoID int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ch := &j.ev.Changes[i]
+	ch.State, ch.Error = event.Settled, ""
+	if amoID != 0 {
+		ch.AmoID = amoID
+	}
+	j.ev.Frozen = true
+}
+
+// leadMade ties a new lead to the client and keeps its card.
+func (j *job) leadMade(ch event.Change, res amocrm.Result) {
+	j.mu.Lock()
+	if j.ev.Lead == nil || j.ev.Lead.ID == 0 {
+		why := ""
+		if j.ev.Lead != nil {
+			why = j.ev.Lead.Why
+		}
+		j.ev.Lead = &event.Match{ID: res.ID, By: "created", Why: why, Created: true}
+	}
+	j.mu.Unlock()
+	item := itemOf(ch)
+	lead := j.leadFrom(item, res)
+	cid := res.ContactID
+	bare := cid == 0
+	if cid != 0 {
+		lead.ContactIDs = []int64{cid}
+	}
+	made := "chat"
+	if j.deal != nil {
+		made = "deal"
+	}
+	now := time.Now()
+	j.effect(func(tx *store.Tx) error {
+		if cid != 0 {
+			if err := addLeadToContact(tx, j.c.Name, cid, res.ID); err != nil {
+				return err
+			}
+		}
+		err := updateLeadCard(tx, j.c.Name, res.ID, func(c *event.LeadCard) {
+			if c.Lead.ID == 0 || c.Lead.UpdatedAt < lead.UpdatedAt { // else its own hook was quicker
+				c.ApplyOwn(lead, now)
+			} else {
+				c.Lead.ContactIDs = lead.ContactIDs
+			}
+			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			if res.Merged {
+				c.MarkDirty(now)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		return j.tie(tx, res.ID, made, bare)
+	})
+}
+
+// tie links a lead to the client, the chat and the deal of this event.
+func (j *job) tie(tx *store.Tx, leadID int64, made string, bare bool) error {
+	if j.deal != nil {
+		err := changeRecord(tx, store.Deals, store.Key(j.c.Name, j.deal.ID), func(d *event.Deal) {
+			d.ID, d.Client, d.LeadID = j.deal.ID, j.client.ID, leadID
+			if bare {
+				d.Seq, d.Bare = j.seq, true
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if j.client.ID == "" {
+		return nil
+	}
+	c := tx.Client(j.c.Name, j.client.ID)
+	i := slices.IndexFunc(c.Leads, func(l event.Link) bool { return l.LeadID == leadID })
+	if i < 0 {
+		c.Leads = append(c.Leads, event.Link{LeadID: leadID, Made: made, At: j.ev.ReceivedAt, Bare: bare})
+		i = len(c.Leads) - 1
+	}
+	l := &c.Leads[i]
+	if j.msg.Chat != "" && j.msg.Kind != "call_event" {
+		for k := range c.Leads { // a chat leads to one lead: the newest it was tied to
+			if k != i {
+				c.Leads[k].Chats = slices.DeleteFunc(c.Leads[k].Chats, func(s string) bool { return s == j.msg.Chat })
+			}
+		}
+		if !slices.Contains(l.Chats, j.msg.Chat) {
+			l.Chats = append(l.Chats, j.msg.Chat)
+		}
+	}
+	if j.deal != nil {
+		l.Deal = j.deal.ID
+	}
+	if j.touches() {
+		c.FirstTouch = nil // the next lead is credited to the next first touch
+	}
+	return tx.PutClient(j.c.Name, c)
+}
+
+// touches reports whether this event's lead was credited with the first touch.
+func (j *job) touches() bool { return j.change(event.OpCreate, event.OnLead) >= 0 }
+
+// contactMade links a new contact to the client.
+func (j *job) contactMade(ch event.Change, cid int64, res amocrm.Result) {
+	j.mu.Lock()
+	if j.ev.Contact == nil || j.ev.Contact.ID == 0 {
+		why := ""
+		if j.ev.Contact != nil {
+			why = j.ev.Contact.Why
+		}
+		j.ev.Contact = &event.Match{ID: cid, By: "created", Why: why, Created: true}
+	}
+	j.mu.Unlock()
+	j.client.ContactID = cid
+	item := itemOf(ch)
+	contact := j.contactFrom(item, cid, res)
+	now := time.Now()
+	j.effect(func(tx *store.Tx) error {
+		key := store.Key(j.c.Name, "contact", id(cid))
+		err := changeRecord(tx, store.Cards, key, func(c *event.ContactCard) {
+			leadIDs := c.Contact.LeadIDs
+			c.Contact, c.ReadAt = contact, now
+			c.Contact.LeadIDs = leadIDs
+			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			c.Dirty = res.Merged
+		})
+		if err != nil {
+			return err
+		}
+		if err := tx.SetContactKeys(j.c.Account.Host, cid, directoryKeys(contact, j.c.Region)); err != nil {
+			return err
+		}
+		return j.linkClient(tx, cid, tagsOf(item))
+	})
+}
+
+// linkClient ties the event's client to a contact.
+func (j *job) linkClient(tx *store.Tx, cid int64, tags []string) error {
+	if j.client.ID == "" {
+		return nil
+	}
+	c := tx.Client(j.c.Name, j.client.ID)
+	if c.ContactID != cid {
+		c.ContactID, c.LinkedAt = cid, time.Now()
+	}
+	for _, t := range tags {
+		if !slices.Contains(c.TagsAdded, t) {
+			c.TagsAdded = append(c.TagsAdded, t)
+		}
+	}
+	return tx.PutClient(j.c.Name, c)
+}
+
+func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
+	item, now := itemOf(ch), time.Now()
+	j.effect(func(tx *store.Tx) error {
+		err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) {
+			if c.Lead.UpdatedAt <= res.UpdatedAt || res.UpdatedAt == 0 {
+				lead := c.Lead
+				overlayLead(&lead, item)
+				lead.UpdatedAt = max(lead.UpdatedAt, res.UpdatedAt)
+				c.ApplyOwn(lead, now)
+			}
+			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+		})
+		if err != nil {
+			return err
+		}
+		return j.tie(tx, ch.EntityID, "found", false)
+	})
+}
+
+func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
+	item, now := itemOf(ch), time.Now()
+	j.effect(func(tx *store.Tx) error {
+		var contact event.Contact
+		err := changeRecord(tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)), func(c *event.ContactCard) {
+			overlayContact(&c.Contact, item, j.c.Account.Dict())
+			c.Contact.ID, c.Contact.UpdatedAt, c.ReadAt = ch.EntityID, max(c.Contact.UpdatedAt, res.UpdatedAt), now
+			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			contact = c.Contact
+		})
+		if err != nil {
+			return err
+		}
+		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, directoryKeys(contact, j.c.Region)); err != nil {
+			return err
+		}
+		return j.linkClient(tx, ch.EntityID, tagsOf(item))
+	})
+}
+
+// linked records that a bare lead now has its contact.
+func (j *job) linked(ch event.Change) {
+	cid := j.resolved(event.OnContact)
+	j.effect(func(tx *store.Tx) error {
+		if err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) { c.Lead.ContactIDs = []int64{cid} }); err != nil {
+			return err
+		}
+		if err := addLeadToContact(tx, j.c.Name, cid, ch.EntityID); err != nil {
+			return err
+		}
+		c := tx.Client(j.c.Name, j.client.ID)
+		for i := range c.Leads {
+			if c.Leads[i].LeadID == ch.EntityID {
+				c.Leads[i].Bare = false
+			}
+		}
+		return tx.PutClient(j.c.Name, c)
+	})
+}
+
+// added records a note, call or task that was made.
+func (j *job) added(ch event.Change, amoID int64) {
+	conn := j.c.Name
+	switch {
+	case ch.Target == event.OnTask && ch.Jivo != "":
+		j.effect(func(tx *store.Tx) error {
+			return changeRecord(tx, store.Tasks, store.Key(conn, ch.Jivo), func(t *event.JivoTask) { t.ID, t.AmoID = ch.Jivo, amoID })
+		})
+	case ch.Target == event.OnTask:
+		entity, eid, err := j.placeOf(ch)
+		if err != nil {
+			return
+		}
+		rule, _, _ := strings.Cut(ch.Rule, "#")
+		j.effect(func(tx *store.Tx) error {
+			return store.Set(tx, store.Tasks, store.Key(conn, "rule", entity, id(eid), rule), id(amoID))
+		})
+	case ch.Target == event.OnCall:
+		n, _ := strconv.Atoi(ch.Jivo)
+		entity := ch.EntityType
+		j.changeChat(func(c *event.Chat) {
+			for i := range c.Calls {
+				if c.Calls[i].N == n {
+					c.Calls[i].NoteID, c.Calls[i].NoteOn = amoID, entity
+				}
+			}
+		})
+	}
+}
+
+func addLeadToContact(tx *store.Tx, conn string, contactID, leadID int64) error {
+	return changeRecord(tx, store.Cards, store.Key(conn, "contact", id(contactID)), func(c *event.ContactCard) {
+		c.Contact.ID = contactID
+		if !slices.Contains(c.Contact.LeadIDs, leadID) {
+			c.Contact.LeadIDs = append(c.Contact.LeadIDs, leadID)
+		}
+	})
+}
+
+// after is what remains to be done when everything the event asks for stands.
+func (j *job) after(ctx context.Context) event.Ending {
+	// A found contact or lead that needed no write is linked all the same.
+	if m := j.ev.Contact; m != nil && m.ID != 0 && j.client.ContactID != m.ID && !m.Created {
+		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID, nil) })
+	}
+	if j.msg.Kind == "deleted_client" {
+		if err := j.d.store.Update(ctx, func(tx *store.Tx) error { return tx.Forget(j.c.Name, j.client.ID) }); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	return event.Finished{}
+}
+
+// gone recognises a refusal whose cause is that the linked contact or lead is no
+// longer there: the links are dropped and the event is mapped anew.
+func (j *job) gone(ctx context.Context, i int, r *amocrm.Refused) (bool, event.Ending) {
+	ch := j.ev.Changes[i]
+	suspects := strings.Contains(r.Path, "contacts.0.id") || strings.Contains(r.Path, "entity_id") || r.Path == "id" || r.Status == 404 || strings.Contains(r.Detail, "not found")
+	if !suspects {
+		return false, nil
+	}
+	cid, lid := j.resolved(event.OnContact), j.resolved(event.OnLead)
+	if ch.Op == event.OpCreate && (ch.Target == event.OnLead || ch.Target == event.OnContact) {
+		lid = 0
+	}
+	missing := false
+	if cid != 0 {
+		if _, ok, err := j.c.Account.CRM.Contact(ctx, cid); err != nil {
+			return true, ended(ctx, err)
+		} else if !ok {
+			j.dropContact(cid)
+			missing = true
+		}
+	}
+	if lid != 0 {
+		if l, ok, err := j.c.Account.CRM.Lead(ctx, lid); err != nil {
+			return true, ended(ctx, err)
+		} else if !ok || l.Deleted {
+			j.effect(func(tx *store.Tx) error { return DropLead(tx, j.c.Name, lid) })
+			missing = true
+		}
+	}
+	if !missing {
+		return false, nil
+	}
+	j.warn("what this event was linked to is gone from amoCRM; it was mapped anew")
+	j.mu.Lock()
+	j.ev.Frozen = false
+	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
+	j.mu.Unlock()
+	return true, event.Retry{Err: r}
+}
+
+// mend takes what amoCRM refused out of the item, so that the rest goes through.
+// It reports whether there was anything to take out.
+func (j *job) mend(i int, r *amocrm.Refused) bool {
+	paths := []string{r.Path}
+	for _, p := range r.Problems {
+		paths = append(paths, p.Path)
+	}
+	mended := false
+	slices.Sort(paths)
+	for _, path := range slices.Backward(slices.Compact(paths)) { // later list elements first
+		for _, k := range j.itemsBehind(i, path) {
+			var item map[string]any
+			if json.Unmarshal(j.ev.Changes[k.change].Item, &item) != nil || !takeOut(item, k.path) {
+				continue
+			}
+			raw, err := json.Marshal(item)
+			if err != nil {
+				continue
+			}
+			j.mu.Lock()
+			j.ev.Changes[k.change].Item = raw
+			j.mu.Unlock()
+			j.warn("amoCRM refused %s of the %s (%s); it was left out", fieldOf(k.path), j.ev.Changes[k.change].Target, r.Code)
+			mended = true
+		}
+	}
+	return mended
+}
+
+type itemPath struct {
+	change int
+	path   []string
+}
+
+// itemsBehind finds the change whose item a path of the request speaks of: in a
+// leads/complex the contact is a change of its own.
+func (j *job) itemsBehind(i int, path string) []itemPath {
+	if path == "" {
+		return nil
+	}
+	parts := strings.Split(path, ".")
+	if j.ev.Changes[i].Target == event.OnLead && len(parts) > 3 && parts[0] == "_embedded" && parts[1] == "contacts" {
+		if c := j.change(event.OpCreate, event.OnContact); c >= 0 {
+			return []itemPath{{c, parts[3:]}}
+		}
+		return nil
+	}
+	return []itemPath{{i, parts}}
+}
+
+// neverOut lists what an item cannot do without.
+var neverOut = []string{"id", "entity_id", "entity_type", "text", "complete_till", "note_type", "params", "request_id"}
+
+// takeOut removes the top-level field, or the element of a list in it, that a
+// path points into.
+func takeOut(item map[string]any, path []string) bool {
+	if len(path) == 0 || slices.Contains(neverOut, path[0]) {
+		return false
+	}
+	v, ok := item[path[0]]
+	if !ok {
+		return false
+	}
+	if list, isList := v.([]any); isList && len(path) > 1 {
+		n, err := strconv.Atoi(path[1])
+		if err != nil || n < 0 || n >= len(list) {
+			return false
+		}
+		if list = slices.Delete(list, n, n+1); len(list) > 0 {
+			item[path[0]] = list
+			return true
+		}
+	}
+	delete(item, path[0])
+	if path[0] == "pipeline_id" || path[0] == "status_id" { // one is nothing without the other
+		delete(item, "pipeline_id")
+		delete(item, "status_id")
+		delete(item, "loss_reason_id")
+	}
+	return true
+}
+
+func fieldOf(path []string) string {
+	if len(path) > 1 && path[0] == "custom_fields_values" {
+		return "custom field no. " + path[1]
+	}
+	return path[0]
+}
+
+func itemOf(ch event.Change) map[string]any {
+	m := map[string]any{}
+	_ = json.Unmarshal(ch.Item, &m) // the bridge wrote it itself
+	return m
+}
+
+func merged(a, b map[string]string) map[string]string {
+	if a == nil {
+		a = map[string]string{}
+	}
+	for k, v := range b {
+		a[k] = v
+	}
+	return a
+}
+
+func tagsOf(item map[string]any) (out []string) {
+	tags, _ := item["tags_to_add"].([]any)
+	for _, t := range tags {
+		if m, ok := t.(map[string]any); ok {
+			if name, ok := m["name"].(string); ok {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}

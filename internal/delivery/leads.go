@@ -1,0 +1,279 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+const (
+	// adoptWithin: how old a lead made from a chat may be for a deal to take it over (product.md §7).
+	adoptWithin = 30 * 24 * time.Hour
+	// justNow: how long a contact that was just read or written is not asked for its leads again.
+	justNow = 10 * time.Second
+	// manyLeads bounds how many of a contact's leads are looked at, newest first.
+	manyLeads = 50
+)
+
+// findLead finds the event's lead as find says (product.md › Finding the lead).
+func (j *job) findLead(ctx context.Context, find *event.Find, contact *event.ContactCard) (*event.LeadCard, event.Match, error) {
+	for _, by := range find.By {
+		var card *event.LeadCard
+		var why string
+		var err error
+		switch by {
+		case "chat":
+			card, why, err = j.leadOfChat(ctx)
+		case "deal":
+			card, why, err = j.leadOfDeal(ctx)
+		case "adopt":
+			card, why, err = j.leadToAdopt(ctx)
+		case "open", "open_any", "recent":
+			card, why, err = j.leadOfContact(ctx, by, find, contact)
+		}
+		if err != nil {
+			return nil, event.Match{}, err
+		}
+		if card != nil {
+			return card, event.Match{ID: card.Lead.ID, By: by, Why: why}, nil
+		}
+	}
+	return nil, event.Match{Why: "no finder hit"}, nil
+}
+
+// opensAnew lists the kinds for which a closed lead of the same chat is no hit.
+var opensAnew = []string{"chat_accepted", "offline_message"}
+
+func (j *job) leadOfChat(ctx context.Context) (*event.LeadCard, string, error) {
+	if j.msg.Chat == "" {
+		return nil, "", nil
+	}
+	for _, l := range slices.Backward(j.client.Leads) {
+		if !slices.Contains(l.Chats, j.msg.Chat) {
+			continue
+		}
+		card, err := j.leadCard(ctx, l.LeadID)
+		if err != nil {
+			return nil, "", err
+		}
+		if card == nil || (card.Lead.Closed() && slices.Contains(opensAnew, j.msg.Kind)) {
+			continue
+		}
+		return card, "this chat is linked to it", nil
+	}
+	return nil, "", nil
+}
+
+func (j *job) leadOfDeal(ctx context.Context) (*event.LeadCard, string, error) {
+	if j.deal == nil || j.deal.LeadID == 0 {
+		return nil, "", nil
+	}
+	card, err := j.leadCard(ctx, j.deal.LeadID)
+	return card, "this deal is linked to it", err
+}
+
+func (j *job) leadToAdopt(ctx context.Context) (*event.LeadCard, string, error) {
+	for _, l := range slices.Backward(j.client.Leads) {
+		if l.Made != "chat" || l.Deal != "" || j.ev.ReceivedAt.Sub(l.At) > adoptWithin {
+			continue
+		}
+		card, err := j.leadCard(ctx, l.LeadID)
+		if err != nil {
+			return nil, "", err
+		}
+		if card != nil && !card.Lead.Closed() {
+			return card, "the client's open lead made from a chat, linked to no other deal", nil
+		}
+	}
+	return nil, "", nil
+}
+
+// leadOfContact looks through the contact's leads for the newest that is open,
+// or closed not too long ago.
+func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, contact *event.ContactCard) (*event.LeadCard, string, error) {
+	if contact == nil {
+		return nil, "", nil
+	}
+	if time.Since(contact.ReadAt) > justNow { // a manager may have opened one by hand
+		fresh, err := j.readContact(ctx, contact.Contact.ID, *contact)
+		if err != nil || fresh == nil {
+			return nil, "", err
+		}
+		*contact = *fresh
+	}
+	leads, err := j.leadsOf(ctx, contact.Contact.LeadIDs)
+	if err != nil {
+		return nil, "", err
+	}
+	pipeline := int64(0)
+	if p, ok := j.c.Account.Dict().Pipeline(find.Pipeline); ok && find.Pipeline != "" && by != "open_any" {
+		pipeline = p.ID
+	}
+	var best *event.LeadCard
+	for _, l := range leads {
+		if pipeline != 0 && l.Lead.PipelineID != pipeline {
+			continue
+		}
+		if l.Lead.Closed() && !(by == "recent" && j.c.Account.CRM.ServerTime().Sub(time.Unix(l.Lead.ClosedAt, 0)) <= find.Recent) {
+			continue
+		}
+		if best == nil || newer(l.Lead, best.Lead) {
+			best = l
+		}
+	}
+	if best == nil {
+		return nil, "", nil
+	}
+	if len(leads) > 1 {
+		return best, "the newest of the contact's leads that count", nil
+	}
+	return best, "the contact's lead", nil
+}
+
+// newer: an open lead before a closed one, then the newest, then the highest id.
+func newer(a, b event.Lead) bool {
+	if a.Closed() != b.Closed() {
+		return b.Closed()
+	}
+	if a.CreatedAt != b.CreatedAt {
+		return a.CreatedAt > b.CreatedAt
+	}
+	return a.ID > b.ID
+}
+
+// leadsOf returns what is known of several leads, reading together what is not
+// known well enough.
+func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, error) {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b int64) int { return int(b - a) })
+	ids = ids[:min(len(ids), manyLeads)]
+	var cards []*event.LeadCard
+	var missing []int64
+	for _, lid := range ids {
+		card, ok, err := j.knownLead(lid)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			cards = append(cards, &card)
+		} else {
+			missing = append(missing, lid)
+		}
+	}
+	if len(missing) == 0 {
+		return cards, nil
+	}
+	began := time.Now()
+	leads, err := j.c.Account.CRM.Leads(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leads {
+		card, _, err := j.knownLead(l.ID)
+		if err != nil {
+			return nil, err
+		}
+		card.ApplyRead(l, began)
+		cards = append(cards, &card)
+	}
+	return cards, nil
+}
+
+// knownLead returns the card of a lead; ok says whether it is fresh enough to count.
+func (j *job) knownLead(leadID int64) (card event.LeadCard, ok bool, err error) {
+	err = j.d.store.View(func(tx *store.Tx) error {
+		card, ok, err = store.Get[event.LeadCard](tx, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
+		return err
+	})
+	ok = ok && !card.Dirty && !card.Lead.Deleted && time.Since(card.ReadAt) < j.c.Refresh
+	return card, ok, err
+}
+
+// leadCard returns what is known of a lead, read anew if that is too old to
+// count; nil if amoCRM has it no more, in which case its links are dropped.
+func (j *job) leadCard(ctx context.Context, leadID int64) (*event.LeadCard, error) {
+	card, ok, err := j.knownLead(leadID)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return &card, nil
+	}
+	began := time.Now()
+	lead, exists, err := j.c.Account.CRM.Lead(ctx, leadID)
+	if err != nil {
+		return nil, err
+	}
+	if !exists || lead.Deleted {
+		j.client.Leads = slices.DeleteFunc(j.client.Leads, func(l event.Link) bool { return l.LeadID == leadID })
+		if j.deal != nil && j.deal.LeadID == leadID {
+			j.deal.LeadID = 0
+		}
+		j.warn("lead %d is gone from amoCRM; it was unlinked", leadID)
+		j.effect(func(tx *store.Tx) error { return DropLead(tx, j.c.Name, leadID) })
+		return nil, nil
+	}
+	card.ApplyRead(lead, began)
+	j.effect(func(tx *store.Tx) error {
+		return updateLeadCard(tx, j.c.Name, leadID, func(c *event.LeadCard) { c.ApplyRead(lead, began) })
+	})
+	return &card, nil
+}
+
+// updateLeadCard changes a card where it stands: a hook may have come meanwhile.
+func updateLeadCard(tx *store.Tx, conn string, leadID int64, change func(*event.LeadCard)) error {
+	key := store.Key(conn, "lead", id(leadID))
+	card, _, err := store.Get[event.LeadCard](tx, store.Cards, key)
+	if err != nil {
+		return err
+	}
+	change(&card)
+	return store.Set(tx, store.Cards, key, card)
+}
+
+// target says where a note, task or call of this event goes: the entity's API
+// name and id; id 0 means the one this event makes. ok is false if there is
+// nothing to write to (product.md › Targets).
+func (j *job) target(ctx context.Context, to string, f *found, makesContact, makesLead bool) (entity string, entityID int64, ok bool, err error) {
+	if to != "contact" {
+		switch {
+		case f.lead != nil:
+			return leads, f.lead.Lead.ID, true, nil
+		case makesLead:
+			return leads, 0, true, nil
+		}
+		find := &event.Find{By: []string{"chat", "deal", "open_any"}}
+		contact := f.contact
+		if contact == nil && j.client.ContactID != 0 {
+			if contact, err = j.contactCard(ctx, j.client.ContactID); err != nil {
+				return "", 0, false, err
+			}
+		}
+		card, match, err := j.findLead(ctx, find, contact)
+		if err != nil {
+			return "", 0, false, err
+		}
+		if card != nil {
+			j.ev.Lead = &match
+			return leads, card.Lead.ID, true, nil
+		}
+	}
+	switch {
+	case f.contact != nil:
+		return contacts, f.contact.Contact.ID, true, nil
+	case makesContact:
+		return contacts, 0, true, nil
+	case j.client.ContactID != 0:
+		return contacts, j.client.ContactID, true, nil
+	}
+	return "", 0, false, nil
+}
+
+// amoCRM's names of the entities in paths and bodies.
+const (
+	leads    = "leads"
+	contacts = "contacts"
+)

@@ -1,0 +1,364 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/mapping"
+	"github.com/jivo-amocrm/bridge/internal/phone"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// visitorKinds are the events of a visitor, who may be anonymous.
+var visitorKinds = []string{"chat_accepted", "chat_updated", "chat_finished", "offline_message", "call_event"}
+
+// needsClient are the kinds that carry no more of their client than an id.
+var needsClient = []string{
+	"created_deal", "updated_deal", "client_attribute_updated",
+	"created_task", "updated_task", "completed_task", "deleted_task",
+}
+
+// jivo works one event of Jivo's: learn, map, find, freeze, apply.
+func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
+	m, err := jivo.Decode(body)
+	if err != nil {
+		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}
+	}
+	j.msg = m
+	if err := j.learn(ctx); err != nil {
+		return ended(ctx, err)
+	}
+	if j.ev.Frozen {
+		release, err := j.lockPeople(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		j.unlock = append(j.unlock, release)
+		return j.apply(ctx)
+	}
+	if end := j.special(ctx); end != nil {
+		return end
+	}
+	if end := j.await(); end != nil {
+		return end
+	}
+	in := j.input()
+	plan, err := j.c.Program.Plan(in)
+	if err != nil {
+		return event.Kill{Reason: event.RuleError, Detail: err.Error()}
+	}
+	j.ev.Rules, j.ev.Warnings = plan.Rules, nil
+	for _, w := range plan.Warnings {
+		j.warn("%s", w)
+	}
+	if end := j.nobody(plan); end != nil {
+		return end
+	}
+	return j.carryOut(ctx, in, plan)
+}
+
+// await parks an event whose client nobody has described yet, and says what
+// becomes of it when it has waited long enough.
+func (j *job) await() event.Ending {
+	if j.client.Described || !slices.Contains(needsClient, j.msg.Kind) || j.msg.Client == "" {
+		return nil
+	}
+	isTask := j.task != nil
+	switch {
+	case !j.ev.Overdue && j.ev.State != event.Parked:
+		j.ev.Overdue = true // should it come due again, it has waited
+		return event.Park{Until: time.Now().Add(j.c.Park)}
+	case j.msg.Kind == "client_attribute_updated":
+		return event.Skip{Reason: event.Remembered, Detail: "attributes kept with the client"}
+	case isTask && (j.deal == nil || j.deal.LeadID == 0):
+		return event.Kill{Reason: event.ClientUnknown, Detail: "no event has described the task's client"}
+	}
+	j.warn("client_unknown: no event has described the client")
+	return nil
+}
+
+// nobody settles what no rule wants, and holds what an anonymous visitor did
+// until a phone or e-mail comes.
+func (j *job) nobody(plan event.Plan) event.Ending {
+	anonymous := slices.Contains(visitorKinds, j.msg.Kind) && len(j.client.Emails) == 0 && len(j.phonesOf()) == 0 && j.client.ContactID == 0
+	makes := (plan.Contact != nil && plan.Contact.Create) || (plan.Lead != nil && plan.Lead.Create)
+	if anonymous && (plan.Empty || !makes || j.c.Anonymous != "lead") {
+		if j.c.Anonymous == "hold" {
+			j.hold()
+		}
+		j.closeChat()
+		return event.Skip{Reason: event.Anonymous, Detail: "no phone and no e-mail yet"}
+	}
+	if !plan.Empty {
+		return nil
+	}
+	j.remember()
+	j.closeChat()
+	if mapping.Handled(j.msg.Kind, j.c.Kinds) == "local" {
+		return event.Finished{}
+	}
+	return event.Skip{Reason: event.NoRule, Detail: "no rule and no built-in wanted it"}
+}
+
+// hold keeps the transcript of an anonymous visitor's chat with the client.
+func (j *job) hold() {
+	if j.msg.Kind != "chat_finished" {
+		return
+	}
+	t := j.c.Program.Transcript(j.input())
+	if t == "" {
+		return
+	}
+	held := event.Held{Chat: j.msg.Chat, Seq: j.seq, Text: t, At: j.ev.ReceivedAt}
+	j.changeClient(func(c *event.Client) {
+		if !slices.ContainsFunc(c.Held, func(h event.Held) bool { return h.Seq == held.Seq }) && len(c.Held) < 20 {
+			c.Held = append(c.Held, held)
+		}
+	})
+}
+
+// input gathers what mapping may look at.
+func (j *job) input() *mapping.Input {
+	in := &mapping.Input{
+		Kind: j.msg.Kind, Fields: j.msg.Fields, Received: j.ev.ReceivedAt, Location: j.c.Location,
+		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last,
+		Jivo: names{j.d.store, j.c.Name},
+	}
+	if j.chat != nil {
+		in.NotedTo = j.chat.NotedTo
+	}
+	if j.deal != nil && j.task == nil {
+		in.Last, in.Linked = j.deal.Last, j.deal.LeadID != 0
+	}
+	if j.task != nil {
+		in.Last, in.Linked = j.task.Last, j.task.AmoID != 0
+	}
+	if j.msg.Kind == "call_event" {
+		in.Call = j.call()
+	}
+	return in
+}
+
+// carryOut finds, maps the second time, freezes and applies.
+func (j *job) carryOut(ctx context.Context, in *mapping.Input, plan event.Plan) event.Ending {
+	release, err := j.lockPeople(ctx)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	j.unlock = append(j.unlock, release)
+
+	f, err := j.find(ctx, plan)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	if plan.Contact != nil && plan.Contact.Linked && f.contact == nil && !plan.Contact.Create && plan.Lead == nil {
+		j.remember()
+		return event.Skip{Reason: event.NotLinked, Detail: "the client has no contact in amoCRM; what is known was kept"}
+	}
+	want, err := j.c.Program.Desired(in, plan, j.inWords(f))
+	if err != nil {
+		return event.Kill{Reason: event.RuleError, Detail: err.Error()}
+	}
+	for _, w := range want.Warnings {
+		j.warn("%s", w)
+	}
+	changes, skip, err := j.changes(ctx, in, f, want)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	j.mu.Lock()
+	j.ev.Changes = mergeReplay(j.ev, changes)
+	j.mu.Unlock()
+	j.freezeState(in, f)
+	if end := j.apply(ctx); !isFinished(end) {
+		return end
+	}
+	if len(j.ev.Changes) == 0 && skip != nil {
+		return *skip
+	}
+	return j.after(ctx)
+}
+
+func isFinished(e event.Ending) bool {
+	_, ok := e.(event.Finished)
+	return ok
+}
+
+// lockPeople takes the locks on the person's phones and e-mails, held from the
+// search to the recorded answer, and on the contact they are linked to.
+func (j *job) lockPeople(ctx context.Context) (func(), error) {
+	keys := phone.Keys(j.phonesOf(), j.client.Emails, j.c.Region)
+	if j.client.ContactID != 0 {
+		keys = append(keys, "contact:"+id(j.client.ContactID))
+	}
+	if c := j.client.Company; c != "" {
+		keys = append(keys, "company:"+c)
+	}
+	return j.c.Account.locks.lock(ctx, keys)
+}
+
+// find resolves contact and lead.
+func (j *job) find(ctx context.Context, plan event.Plan) (*found, error) {
+	f := &found{}
+	if plan.Contact != nil {
+		card, match, err := j.findContact(ctx, plan.Contact)
+		if err != nil {
+			return nil, err
+		}
+		f.contact, j.ev.Contact = card, &match
+		if f.foreign, err = j.emailsElsewhere(ctx, card); err != nil {
+			return nil, err
+		}
+	} else if j.client.ContactID != 0 {
+		card, err := j.contactCard(ctx, j.client.ContactID)
+		if err != nil {
+			return nil, err
+		}
+		f.contact = card
+	}
+	if plan.Lead != nil {
+		card, match, err := j.findLead(ctx, plan.Lead, f.contact)
+		if err != nil {
+			return nil, err
+		}
+		f.lead, j.ev.Lead = card, &match
+	}
+	return f, nil
+}
+
+// inWords turns what was found into the names rules speak in.
+func (j *job) inWords(f *found) (crm event.CRM) {
+	dict := j.c.Account.Dict()
+	if f.contact != nil {
+		c := f.contact.Contact
+		crm.Contact = event.CRMEntity{ID: id(c.ID), Name: c.Name, Responsible: dict.UserName(c.ResponsibleID)}
+	}
+	if f.lead != nil {
+		l := f.lead.Lead
+		crm.Lead = event.CRMEntity{
+			ID: id(l.ID), Name: l.Name, Responsible: dict.UserName(l.ResponsibleID), Price: l.Price,
+			Pipeline: dict.PipelineName(l.PipelineID), Stage: dict.StageName(l.PipelineID, l.StatusID),
+		}
+	}
+	return crm
+}
+
+// mergeReplay keeps what an earlier run of the event has already made: a replay
+// maps anew, sends updates again and never repeats a settled create, note, task
+// or call, unless it was asked to.
+func mergeReplay(ev *event.Event, fresh []event.Change) []event.Change {
+	if ev.Again {
+		for i := range fresh {
+			fresh[i].Key += "#" + id(int64(ev.Replays))
+		}
+		return append(slices.Clone(ev.Changes), fresh...)
+	}
+	old := map[string]event.Change{}
+	for _, ch := range ev.Changes {
+		if ch.Op != event.OpUpdate && (ch.State == event.Settled || ch.State == event.Sent) {
+			old[ch.Key] = ch
+		}
+	}
+	for i, ch := range fresh {
+		if o, ok := old[ch.Key]; ok {
+			fresh[i] = o
+			delete(old, ch.Key)
+		}
+	}
+	var kept []event.Change
+	for _, ch := range ev.Changes {
+		if _, ok := old[ch.Key]; ok {
+			kept = append(kept, ch)
+		}
+	}
+	return append(kept, fresh...)
+}
+
+// freezeState has the store remember, together with the first change sent, what
+// the next event of the same chat, deal, task or client is compared with.
+func (j *job) freezeState(in *mapping.Input, f *found) {
+	j.remember()
+	j.closeChat()
+	if len(j.client.Held) > 0 && (f.contact != nil || j.makes(event.OnContact)) {
+		j.changeClient(func(c *event.Client) { c.Held = nil })
+	}
+	if in.Call != nil {
+		call := *in.Call
+		j.effect(func(tx *store.Tx) error { return j.logCall(tx, call) })
+	}
+}
+
+// remember keeps this event's whole state as the last one of its entity.
+func (j *job) remember() {
+	conn, fields := j.c.Name, j.msg.Fields
+	switch {
+	case j.task != nil:
+		t := j.task.ID
+		j.effect(func(tx *store.Tx) error {
+			return changeRecord(tx, store.Tasks, store.Key(conn, t), func(r *event.JivoTask) { r.ID, r.Last = t, fields })
+		})
+	case j.deal != nil:
+		d, cl := j.deal.ID, j.client.ID
+		j.effect(func(tx *store.Tx) error {
+			return changeRecord(tx, store.Deals, store.Key(conn, d), func(r *event.Deal) { r.ID, r.Client, r.Last = d, cl, fields })
+		})
+	case slices.Contains(clientStates, j.msg.Kind) && j.client.ID != "":
+		cl := j.client.ID
+		j.effect(func(tx *store.Tx) error { return store.Set(tx, store.Last, store.Key(conn, "client", cl), fields) })
+	}
+}
+
+// closeChat notes how far a finished chat was transcribed.
+func (j *job) closeChat() {
+	if j.msg.Kind != "chat_finished" || j.chat == nil {
+		return
+	}
+	last := 0
+	chat, _ := j.msg.Fields["chat"].(event.Object)
+	for _, m := range list(chat, "messages") {
+		if t, ok := m["timestamp"].(int); ok && t > last {
+			last = t
+		}
+	}
+	cl := j.client.ID
+	j.changeChat(func(c *event.Chat) {
+		c.Client, c.Finished = cl, true
+		c.NotedTo = max(c.NotedTo, last)
+	})
+}
+
+// changeClient, changeChat and changeRecord change a record where it stands.
+func (j *job) changeClient(change func(*event.Client)) {
+	conn, cl := j.c.Name, j.client.ID
+	if cl == "" {
+		return
+	}
+	j.effect(func(tx *store.Tx) error {
+		c := tx.Client(conn, cl)
+		change(c)
+		return tx.PutClient(conn, c)
+	})
+}
+
+func (j *job) changeChat(change func(*event.Chat)) {
+	conn, chat := j.c.Name, j.msg.Chat
+	j.effect(func(tx *store.Tx) error {
+		return changeRecord(tx, store.Chats, store.Key(conn, chat), func(c *event.Chat) { c.ID = chat; change(c) })
+	})
+}
+
+func changeRecord[T any](tx *store.Tx, b store.Bucket, key string, change func(*T)) error {
+	r, _, err := store.Get[T](tx, b, key)
+	if err != nil {
+		return err
+	}
+	change(&r)
+	return store.Set(tx, b, key, r)
+}
+
+// errNothing says a change had nothing left to write.
+var errNothing = errors.New("nothing left to write")

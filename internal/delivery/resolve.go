@@ -1,0 +1,314 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/phone"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// found is what resolution came to: the contact and the lead of an event as the
+// bridge knows them, nil where there is none.
+type found struct {
+	contact *event.ContactCard
+	lead    *event.LeadCard
+	foreign map[string]bool // e-mails that stand on another contact
+}
+
+// phonesOf lists the numbers the event's person may be found by, the event's
+// own first; for a call that is the number that was called.
+func (j *job) phonesOf() []string {
+	phones := slices.Clone(j.client.Phones)
+	if j.msg.Kind == "call_event" {
+		if p := phone.Soft(text(j.msg.Fields, "call", "phone"), j.c.Region); p != "" {
+			phones = append([]string{p}, slices.DeleteFunc(phones, func(o string) bool { return o == p })...)
+		}
+	}
+	return phones
+}
+
+// contact finds the event's contact as find says (product.md › Finding the
+// contact).
+func (j *job) findContact(ctx context.Context, find *event.Find) (*event.ContactCard, event.Match, error) {
+	for _, by := range find.By {
+		switch by {
+		case "client":
+			if j.client.ContactID == 0 {
+				continue
+			}
+			card, err := j.contactCard(ctx, j.client.ContactID)
+			if err != nil {
+				return nil, event.Match{}, err
+			}
+			if card == nil {
+				j.warn("the linked contact %d is gone from amoCRM; it was unlinked", j.client.ContactID)
+				j.client.ContactID = 0
+				continue
+			}
+			return card, event.Match{ID: card.Contact.ID, By: by, Why: "the client is linked to it"}, nil
+		case "phone", "email":
+			if find.Linked {
+				continue
+			}
+			values := j.client.Emails
+			if by == "phone" {
+				values = j.phonesOf()
+			}
+			for _, v := range values {
+				hits, how, err := j.hits(ctx, by, v)
+				if err != nil {
+					return nil, event.Match{}, err
+				}
+				if len(hits) == 0 {
+					continue
+				}
+				card, why, err := j.choose(ctx, hits)
+				if err != nil {
+					return nil, event.Match{}, err
+				}
+				return card, event.Match{ID: card.Contact.ID, By: by, Why: "same " + by + ", from the " + how + why}, nil
+			}
+		}
+	}
+	return nil, event.Match{Why: "no finder hit"}, nil
+}
+
+// hits returns the contacts that carry this phone or e-mail, from the contact
+// directory or else amoCRM's search; every hit is re-checked against the
+// normalised values (amocrm-api.md §7.6).
+func (j *job) hits(ctx context.Context, by, value string) (cards []*event.ContactCard, how string, err error) {
+	key := "p:" + value
+	if by == "email" {
+		key = "e:" + value
+	}
+	var ids []int64
+	err = j.d.store.View(func(tx *store.Tx) error {
+		ids = tx.ContactsBy(j.c.Account.Host, key)
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	for _, id := range ids {
+		card, err := j.contactCard(ctx, id)
+		if err != nil {
+			return nil, "", err
+		}
+		if card != nil && slices.Contains(directoryKeys(card.Contact, j.c.Region), key) {
+			cards = append(cards, card)
+		}
+	}
+	if len(cards) > 0 {
+		return cards, "contact directory", nil
+	}
+	if j.c.Account.Complete() && !j.c.Account.Idle() {
+		return nil, "contact directory", nil
+	}
+	query := value
+	if by == "phone" {
+		query = phone.National(value, j.c.Region)
+	}
+	began := time.Now()
+	contacts, err := j.c.Account.CRM.SearchContacts(ctx, query)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, c := range contacts {
+		keys := directoryKeys(c, j.c.Region)
+		if !slices.Contains(keys, key) {
+			continue
+		}
+		card := &event.ContactCard{Contact: c, ReadAt: began}
+		cards = append(cards, card)
+		j.learnContact(card, keys)
+	}
+	return cards, "search", nil
+}
+
+// learnContact has the store remember a contact that was read.
+func (j *job) learnContact(card *event.ContactCard, keys []string) {
+	c := *card
+	j.effect(func(tx *store.Tx) error {
+		old, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(c.Contact.ID)))
+		if err != nil {
+			return err
+		}
+		if ok {
+			c.Wrote = old.Wrote
+		}
+		if err := tx.SetContactKeys(j.c.Account.Host, c.Contact.ID, keys); err != nil {
+			return err
+		}
+		return store.Set(tx, store.Cards, store.Key(j.c.Name, "contact", id(c.Contact.ID)), c)
+	})
+}
+
+// choose decides between several contacts: the one with the same marker, else
+// with an open lead, else the latest updated, else the lowest id.
+func (j *job) choose(ctx context.Context, cards []*event.ContactCard) (*event.ContactCard, string, error) {
+	if len(cards) == 1 {
+		return cards[0], "", nil
+	}
+	j.warn("ambiguous_contact: %d contacts match", len(cards))
+	note := fmt.Sprintf("; of %d", len(cards))
+	if field := j.markerField("contacts"); field != 0 {
+		for _, c := range cards {
+			if amocrm.HasMarker(c.Contact.Fields[field].Text(), j.clientMarker()) {
+				return c, note + " the one with this client's marker", nil
+			}
+		}
+	}
+	slices.SortFunc(cards, func(a, b *event.ContactCard) int {
+		if a.Contact.UpdatedAt != b.Contact.UpdatedAt {
+			return int(b.Contact.UpdatedAt - a.Contact.UpdatedAt)
+		}
+		return int(a.Contact.ID - b.Contact.ID)
+	})
+	for _, c := range cards {
+		leads, err := j.leadsOf(ctx, c.Contact.LeadIDs)
+		if err != nil {
+			return nil, "", err
+		}
+		if slices.ContainsFunc(leads, func(l *event.LeadCard) bool { return !l.Lead.Closed() }) {
+			return c, note + " the one with an open lead", nil
+		}
+	}
+	return cards[0], note + " the latest updated", nil
+}
+
+// contactCard returns what is known of a contact, read anew if that is too old
+// to count; nil if amoCRM has it no more, in which case its links are dropped.
+func (j *job) contactCard(ctx context.Context, contactID int64) (*event.ContactCard, error) {
+	var card event.ContactCard
+	var ok bool
+	err := j.d.store.View(func(tx *store.Tx) (err error) {
+		card, ok, err = store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ok && card.Contact.Deleted {
+		j.dropContact(contactID)
+		return nil, nil
+	}
+	if ok && !card.Dirty && time.Since(card.ReadAt) < j.c.Refresh {
+		return &card, nil
+	}
+	return j.readContact(ctx, contactID, card)
+}
+
+func (j *job) readContact(ctx context.Context, contactID int64, card event.ContactCard) (*event.ContactCard, error) {
+	began := time.Now()
+	c, exists, err := j.c.Account.CRM.Contact(ctx, contactID)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		j.dropContact(contactID)
+		return nil, nil
+	}
+	card.Contact, card.ReadAt, card.Dirty = c, began, false
+	j.learnContact(&card, directoryKeys(c, j.c.Region))
+	return &card, nil
+}
+
+func (j *job) dropContact(contactID int64) {
+	if j.client.ContactID == contactID {
+		j.client.ContactID = 0
+	}
+	j.effect(func(tx *store.Tx) error { return DropContact(tx, j.c.Name, j.c.Account.Host, contactID) })
+}
+
+// DropContact removes every link to a contact that amoCRM no longer has, so that
+// no event writes into a dead id.
+func DropContact(tx *store.Tx, conn, account string, contactID int64) error {
+	for _, cid := range tx.ClientsByContact(conn, contactID) {
+		c := tx.Client(conn, cid)
+		c.ContactID = 0
+		if err := tx.PutClient(conn, c); err != nil {
+			return err
+		}
+	}
+	if err := tx.SetContactKeys(account, contactID, nil); err != nil {
+		return err
+	}
+	return store.Delete(tx, store.Cards, store.Key(conn, "contact", id(contactID)))
+}
+
+// DropLead removes every link to a lead that was deleted: the next chat opens a
+// new one.
+func DropLead(tx *store.Tx, conn string, leadID int64) error {
+	for _, cid := range tx.ClientsByLead(conn, leadID) {
+		c := tx.Client(conn, cid)
+		for _, l := range c.Leads {
+			if l.LeadID == leadID && l.Deal != "" {
+				if err := forgetDealLead(tx, conn, l.Deal); err != nil {
+					return err
+				}
+			}
+		}
+		c.Leads = slices.DeleteFunc(c.Leads, func(l event.Link) bool { return l.LeadID == leadID })
+		if err := tx.PutClient(conn, c); err != nil {
+			return err
+		}
+	}
+	return store.Delete(tx, store.Cards, store.Key(conn, "lead", id(leadID)))
+}
+
+func forgetDealLead(tx *store.Tx, conn, deal string) error {
+	d, ok, err := store.Get[event.Deal](tx, store.Deals, store.Key(conn, deal))
+	if err != nil || !ok {
+		return err
+	}
+	d.LeadID = 0
+	return store.Set(tx, store.Deals, store.Key(conn, deal), d)
+}
+
+// emailElsewhere tells which of the event's e-mails stand on another contact than
+// the one its phone led to: they are not added there.
+func (j *job) emailsElsewhere(ctx context.Context, card *event.ContactCard) (map[string]bool, error) {
+	out := map[string]bool{}
+	if card == nil || len(j.client.Phones) == 0 {
+		return out, nil
+	}
+	own := directoryKeys(card.Contact, j.c.Region)
+	for _, e := range j.client.Emails {
+		if slices.Contains(own, "e:"+e) {
+			continue
+		}
+		hits, _, err := j.hits(ctx, "email", e)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(hits, func(c *event.ContactCard) bool { return c.Contact.ID != card.Contact.ID }) {
+			out[e] = true
+			j.warn("ambiguous_contact: phone and e-mail stand on two contacts; the phone's was taken and the e-mail not added")
+		}
+	}
+	return out, nil
+}
+
+func (j *job) markerField(entity string) int64 {
+	f, ok := j.c.Account.Dict().Field(entity, j.c.MarkerField)
+	if !ok {
+		return 0
+	}
+	return f.ID
+}
+
+func (j *job) clientMarker() string { return amocrm.ClientToken(j.client.ID, j.c.Name) }
+
+func id(n int64) string { return strconv.FormatInt(n, 10) }
+
+// sameLine reports whether s is one of the names, as people compare names.
+func sameName(a, b string) bool {
+	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}

@@ -1,0 +1,204 @@
+package emulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// obj is a JSON object being built or read.
+type obj = map[string]any
+
+// answer is an HTTP answer before faults get at it.
+type answer struct {
+	status int
+	ctype  string
+	body   []byte
+	header map[string]string
+}
+
+const (
+	halJSON     = "application/hal+json"
+	problemJSON = "application/problem+json"
+	plainJSON   = "application/json"
+	html        = "text/html; charset=UTF-8"
+)
+
+func jsonAnswer(status int, ctype string, v any) answer {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("emulator: answer is not JSON: " + err.Error()) // our own value: a bug here
+	}
+	return answer{status: status, ctype: ctype, body: b}
+}
+
+func hal(v any) answer { return jsonAnswer(http.StatusOK, halJSON, v) }
+
+// nothing is how amoCRM says "empty list", "no such lead" and "done" (amocrm-api.md §1).
+func nothing() answer { return answer{status: http.StatusNoContent, ctype: halJSON} }
+
+func problemBody(status int, detail string) obj {
+	return obj{
+		"title": http.StatusText(status), "type": "https://httpstatus.es/" + strconv.Itoa(status),
+		"status": status, "detail": detail,
+	}
+}
+
+// problem is the error body of amocrm-api.md §5.
+func problem(status int, detail string) answer {
+	return jsonAnswer(status, problemJSON, problemBody(status, detail))
+}
+
+// businessError refuses a batch for what it means, by entity id (amocrm-api.md §5).
+func businessError(errors map[string]string) answer {
+	b := problemBody(http.StatusBadRequest, "Invalid request body")
+	b["errors"] = errors
+	return jsonAnswer(http.StatusBadRequest, problemJSON, b)
+}
+
+func nginx(status int) answer {
+	title := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	page := "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n<center><h1>" + title +
+		"</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+	return answer{status: status, ctype: html, body: []byte(page)}
+}
+
+func (c *call) self(path string) obj { return obj{"self": obj{"href": c.base + path}} }
+
+func (c *call) selfOf(kind string, id int64) obj {
+	return c.self("/api/v4/" + kind + "/" + strconv.FormatInt(id, 10))
+}
+
+// page cuts a list to the requested page and wraps it in the HAL envelope; an
+// empty page is a 204 (amocrm-api.md §1). limit beyond most is clamped and
+// told to the referee, since what the real one does is unknown.
+func (c *call) page(collection string, total, most int, item func(i int) obj) answer {
+	q := c.r.URL.Query()
+	limit := c.intParam(q, "limit", 50)
+	if limit > most {
+		c.violate("limit %d is over %d", limit, most)
+		limit = most
+	}
+	page := max(1, c.intParam(q, "page", 1))
+	from := (page - 1) * max(1, limit)
+	if from >= total {
+		return nothing()
+	}
+	to := min(total, from+max(1, limit))
+	items := make([]obj, 0, to-from)
+	for i := from; i < to; i++ {
+		items = append(items, item(i))
+	}
+	links := obj{"self": obj{"href": c.base + c.r.URL.RequestURI()}}
+	if to < total {
+		q.Set("page", strconv.Itoa(page+1))
+		links["next"] = obj{"href": c.base + c.r.URL.Path + "?" + q.Encode()}
+	}
+	return hal(obj{"_page": page, "_links": links, "_embedded": obj{collection: items}})
+}
+
+// dictionary answers a short list that carries its total.
+func (c *call) dictionary(collection string, items []obj) answer {
+	if len(items) == 0 {
+		return nothing()
+	}
+	return hal(obj{
+		"_total_items": len(items), "_page": 1,
+		"_links":    obj{"self": obj{"href": c.base + c.r.URL.RequestURI()}},
+		"_embedded": obj{collection: items},
+	})
+}
+
+// pagedDictionary answers a dictionary that is paged, too (custom fields, users).
+func (c *call) pagedDictionary(collection string, items []obj) answer {
+	ans := c.page(collection, len(items), 250, func(i int) obj { return items[i] })
+	if ans.status != http.StatusOK {
+		return ans
+	}
+	var v obj
+	if err := json.Unmarshal(ans.body, &v); err != nil {
+		panic("emulator: own envelope: " + err.Error())
+	}
+	limit := min(250, max(1, c.intParam(c.r.URL.Query(), "limit", 50)))
+	v["_total_items"], v["_page_count"] = len(items), (len(items)+limit-1)/limit
+	return hal(v)
+}
+
+func (c *call) intParam(q url.Values, name string, def int) int {
+	s := q.Get(name)
+	if s == "" {
+		return def
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		c.violate("%s=%q is no number", name, s)
+		return def
+	}
+	return n
+}
+
+func (c *call) with() []string {
+	s := c.r.URL.Query().Get("with")
+	if s == "" {
+		return nil
+	}
+	parts := strings.Split(s, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// filter collects filter[name], filter[name][] and filter[name][0…], commas split.
+func (c *call) filter(name string) []string {
+	var out []string
+	stem := "filter[" + name + "]"
+	for key, values := range c.r.URL.Query() {
+		rest, ok := strings.CutPrefix(key, stem)
+		if !ok || strings.Trim(rest, "[]0123456789") != "" {
+			continue
+		}
+		for _, v := range values {
+			out = append(out, strings.Split(v, ",")...)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// span reads filter[name][from] and [to]; ok is false if neither was sent.
+func (c *call) span(name string) (from, to float64, ok bool) {
+	q := c.r.URL.Query()
+	from, to = -1e18, 1e18
+	if n, err := strconv.ParseFloat(q.Get("filter["+name+"][from]"), 64); err == nil {
+		from, ok = n, true
+	}
+	if n, err := strconv.ParseFloat(q.Get("filter["+name+"][to]"), 64); err == nil {
+		to, ok = n, true
+	}
+	return from, to, ok
+}
+
+func (c *call) id() int64 { return atoi(c.vars["id"]) }
+
+func atoi(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// orNull turns a zero id or time into JSON's null.
+func orNull(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
+}

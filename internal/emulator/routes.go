@@ -1,0 +1,101 @@
+package emulator
+
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+)
+
+// The three kinds of card, spelled as in paths (amocrm-api.md §4.2–4.4).
+const (
+	leads     = "leads"
+	contacts  = "contacts"
+	companies = "companies"
+)
+
+const cards = "{kind:leads|contacts|companies}"
+
+// routes lists every path this account knows (amocrm-api.md §4). Dictionaries
+// come before the cards they would be taken for.
+func (a *Account) routes() *mux.Router {
+	root := mux.NewRouter()
+	root.Handle("/oauth2/access_token", a.open((*call).oauthToken)).Methods(http.MethodPost)
+	root.Handle("/oauth2/account/current/subdomain", a.open((*call).oauthSubdomain)).Methods(http.MethodGet)
+
+	r := root.PathPrefix("/api/v4").Subrouter()
+	get := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodGet) }
+	post := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodPost) }
+	patch := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodPatch) }
+
+	get("/account", (*call).account)
+	get("/leads/pipelines", (*call).pipelines)
+	get("/leads/pipelines/{id:[0-9]+}", (*call).pipeline)
+	get("/leads/pipelines/{id:[0-9]+}/statuses", (*call).statuses)
+	get("/leads/loss_reasons", (*call).lossReasons)
+	get("/leads/unsorted", (*call).unsortedList)
+	get("/leads/unsorted/{uid}", (*call).unsortedOne)
+	post("/leads/unsorted/forms", (*call).unsortedForms)
+	post("/leads/unsorted/{uid}/accept", (*call).unsortedAccept)
+	r.Handle("/leads/unsorted/{uid}/decline", a.guarded((*call).unsortedDecline)).Methods(http.MethodDelete)
+	post("/leads/complex", (*call).complexLeads)
+	r.Handle("/users", a.admin((*call).users)).Methods(http.MethodGet)
+	r.Handle("/users/{id:[0-9]+}", a.admin((*call).userByID)).Methods(http.MethodGet)
+
+	get("/"+cards+"/custom_fields", (*call).customFields)
+	get("/"+cards+"/custom_fields/{id:[0-9]+}", (*call).customField)
+	r.Handle("/"+cards+"/custom_fields", a.admin((*call).customFieldsCreate)).Methods(http.MethodPost)
+	get("/"+cards+"/tags", (*call).tags)
+	post("/"+cards+"/tags", (*call).tagsCreate)
+
+	get("/"+cards+"/links", (*call).linksMass)
+	post("/"+cards+"/link", (*call).link)
+	post("/"+cards+"/unlink", (*call).unlink)
+	get("/"+cards+"/{id:[0-9]+}/links", (*call).linksOf)
+	post("/"+cards+"/{id:[0-9]+}/link", (*call).link)
+	post("/"+cards+"/{id:[0-9]+}/unlink", (*call).unlink)
+
+	get("/"+cards+"/notes", (*call).notesList)
+	post("/"+cards+"/notes", (*call).notesCreate)
+	patch("/"+cards+"/notes", (*call).notesPatch)
+	get("/"+cards+"/notes/{note:[0-9]+}", (*call).noteByID)
+	patch("/"+cards+"/notes/{note:[0-9]+}", (*call).notePatch)
+	get("/"+cards+"/{id:[0-9]+}/notes", (*call).notesList)
+	post("/"+cards+"/{id:[0-9]+}/notes", (*call).notesCreate)
+	patch("/"+cards+"/{id:[0-9]+}/notes", (*call).notesPatch)
+	get("/"+cards+"/{id:[0-9]+}/notes/{note:[0-9]+}", (*call).noteByID)
+	patch("/"+cards+"/{id:[0-9]+}/notes/{note:[0-9]+}", (*call).notePatch)
+
+	get("/"+cards, (*call).cardsList)
+	post("/"+cards, (*call).cardsCreate)
+	patch("/"+cards, (*call).cardsPatch)
+	get("/"+cards+"/{id:[0-9]+}", (*call).cardByID)
+	patch("/"+cards+"/{id:[0-9]+}", (*call).cardPatch)
+
+	get("/tasks", (*call).tasksList)
+	post("/tasks", (*call).tasksCreate)
+	patch("/tasks", (*call).tasksPatch)
+	get("/tasks/{id:[0-9]+}", (*call).taskByID)
+	patch("/tasks/{id:[0-9]+}", (*call).taskPatch)
+
+	get("/events", (*call).eventsList)
+	post("/calls", (*call).callsCreate)
+
+	r.Handle("/webhooks", a.admin((*call).webhooksList)).Methods(http.MethodGet)
+	r.Handle("/webhooks", a.admin((*call).webhookPut)).Methods(http.MethodPost)
+	r.Handle("/webhooks", a.admin((*call).webhookDelete)).Methods(http.MethodDelete)
+
+	root.NotFoundHandler = a.open((*call).unknownRoute)
+	root.MethodNotAllowedHandler = a.open((*call).wrongMethod)
+	r.NotFoundHandler, r.MethodNotAllowedHandler = root.NotFoundHandler, root.MethodNotAllowedHandler
+	return root
+}
+
+func (c *call) unknownRoute() answer {
+	c.violate("unknown route")
+	return problem(http.StatusNotFound, "Cannot "+c.r.Method+" "+c.base+c.r.URL.Path)
+}
+
+func (c *call) wrongMethod() answer {
+	c.violate("method not allowed")
+	return problem(http.StatusMethodNotAllowed, "Method Not Allowed")
+}

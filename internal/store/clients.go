@@ -1,0 +1,247 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+)
+
+// Client gives the picture of a client; a blank one with its ID if nothing is
+// known. A record that cannot be read fails the transaction.
+func (t *Tx) Client(connection, id string) *event.Client {
+	c, err := t.client(connection, id)
+	if err != nil {
+		t.note(err)
+	}
+	if c == nil {
+		return &event.Client{ID: id}
+	}
+	return c
+}
+
+// HasClient reports whether anything is known of a client.
+func (t *Tx) HasClient(connection, id string) bool {
+	return t.get(bucketClients, Key(connection, id)) != nil
+}
+
+// client reads a picture; nil if there is none.
+func (t *Tx) client(connection, id string) (*event.Client, error) {
+	rec := t.get(bucketClients, Key(connection, id))
+	if rec == nil {
+		return nil, nil
+	}
+	c := new(event.Client)
+	if err := decode(rec, c); err != nil {
+		return nil, fmt.Errorf("picture of a client of %s: %w", connection, err)
+	}
+	return c, nil
+}
+
+// PutClient writes a picture and keeps the look-ups by contact, lead, phone,
+// e-mail and chat in step with it.
+func (t *Tx) PutClient(connection string, c *event.Client) error {
+	if c.ID == "" {
+		return errors.New("a client without an id")
+	}
+	old, err := t.client(connection, c.ID)
+	if err != nil {
+		return err
+	}
+	rec, err := encode(c)
+	if err != nil {
+		return err
+	}
+	if err := t.put(bucketClients, Key(connection, c.ID), rec); err != nil {
+		return err
+	}
+	if err := t.syncIndex(clientEntries(connection, old), clientEntries(connection, c)); err != nil {
+		return err
+	}
+	return t.setChatLeads(connection, old, c)
+}
+
+// clientEntries lists the keys a picture is found by.
+func clientEntries(connection string, c *event.Client) []entry {
+	if c == nil {
+		return nil
+	}
+	var es []entry
+	if c.ContactID != 0 {
+		es = append(es, entry{bucketByContact, numbered(connection, c.ContactID) + part(c.ID)})
+	}
+	for _, l := range c.Leads {
+		if l.LeadID != 0 {
+			es = append(es, entry{bucketByLead, numbered(connection, l.LeadID) + part(c.ID)})
+		}
+	}
+	for _, p := range c.Phones {
+		es = append(es, entry{bucketByPhone, Key(connection, p, c.ID)})
+	}
+	for _, e := range c.Emails {
+		es = append(es, entry{bucketByEmail, Key(connection, e, c.ID)})
+	}
+	return es
+}
+
+func numbered(scope string, id int64) string { return prefix(scope) + be64(uint64(id)) }
+
+// chatLeads says which lead each chat of a client stands for; the newest link wins.
+func chatLeads(connection string, c *event.Client) map[string]int64 {
+	leads := map[string]int64{}
+	if c == nil {
+		return leads
+	}
+	for _, l := range c.Leads {
+		for _, chat := range l.Chats {
+			leads[Key(connection, chat, c.ID)] = l.LeadID
+		}
+	}
+	return leads
+}
+
+func (t *Tx) setChatLeads(connection string, old, now *event.Client) error {
+	before, after := chatLeads(connection, old), chatLeads(connection, now)
+	for key := range before {
+		if _, stays := after[key]; !stays {
+			if err := t.del(bucketChatLead, key); err != nil {
+				return err
+			}
+		}
+	}
+	for key, lead := range after {
+		if had, ok := before[key]; ok && had == lead {
+			continue
+		}
+		if err := t.put(bucketChatLead, key, []byte(be64(uint64(lead)))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LeadOfChat gives the lead a chat is linked to, and the client it is linked by.
+func (t *Tx) LeadOfChat(connection, chat string) (lead int64, client string, ok bool) {
+	p := prefix(connection, chat)
+	t.each(bucketChatLead, p, func(k, v []byte) bool {
+		if len(v) != 8 {
+			return true
+		}
+		lead, client, ok = int64(binary.BigEndian.Uint64(v)), string(k[len(p):]), true
+		return false
+	})
+	if !ok {
+		return 0, "", false
+	}
+	return lead, t.clientID(connection, client), true
+}
+
+// ClientsByContact lists the clients linked to a contact.
+func (t *Tx) ClientsByContact(connection string, contactID int64) []string {
+	return t.clientIDs(connection, bucketByContact, numbered(connection, contactID))
+}
+
+// ClientsByLead lists the clients linked to a lead.
+func (t *Tx) ClientsByLead(connection string, leadID int64) []string {
+	return t.clientIDs(connection, bucketByLead, numbered(connection, leadID))
+}
+
+// ClientsByPhone lists the clients known by a phone, spelled as in their picture.
+func (t *Tx) ClientsByPhone(connection, phone string) []string {
+	return t.clientIDs(connection, bucketByPhone, prefix(connection, phone))
+}
+
+// ClientsByEmail lists the clients known by an e-mail, spelled as in their picture.
+func (t *Tx) ClientsByEmail(connection, email string) []string {
+	return t.clientIDs(connection, bucketByEmail, prefix(connection, email))
+}
+
+// clientIDs lists the ids that end the keys under p.
+func (t *Tx) clientIDs(connection, bucket, p string) []string {
+	var ids []string
+	t.each(bucket, p, func(k, _ []byte) bool {
+		ids = append(ids, t.clientID(connection, string(k[len(p):])))
+		return true
+	})
+	return ids
+}
+
+// clientID undoes part; the digest of an overlong id is looked up in the picture.
+func (t *Tx) clientID(connection, escaped string) string {
+	if len(escaped) < 2 || escaped[:2] != "\x01\x03" {
+		return unescaper.Replace(escaped)
+	}
+	c := new(event.Client)
+	if err := decode(t.get(bucketClients, prefix(connection)+escaped), c); err != nil {
+		t.note(fmt.Errorf("picture of a client of %s: %w", connection, err))
+	}
+	return c.ID
+}
+
+// EachClient gives every picture of a connection until fn returns false. fn must
+// not write clients.
+func (t *Tx) EachClient(connection string, fn func(*event.Client) (more bool)) error {
+	var failure error
+	t.each(bucketClients, prefix(connection), func(_, rec []byte) bool {
+		c := new(event.Client)
+		if err := decode(rec, c); err != nil {
+			failure = fmt.Errorf("picture of a client of %s: %w", connection, err)
+			return false
+		}
+		return fn(c)
+	})
+	return failure
+}
+
+// The contact directory. It is a mirror of the account's contacts and holds
+// digests of their phones and e-mails only.
+
+// ContactsBy lists the contacts of an account that have a key: "p:" and a phone
+// in E.164, or "e:" and an e-mail in lower case.
+func (t *Tx) ContactsBy(account, key string) []int64 {
+	var ids []int64
+	t.each(bucketDirectory, directoryPrefix(account, hash(key)), func(k, _ []byte) bool {
+		ids = append(ids, int64(seqAt(k)))
+		return true
+	})
+	return ids
+}
+
+// SetContactKeys replaces the keys of a contact; none drops it.
+func (t *Tx) SetContactKeys(account string, contactID int64, keys []string) error {
+	reverse := numbered(account, contactID)
+	var digests []byte
+	now := make([]entry, 0, len(keys))
+	for _, key := range keys {
+		d := hash(key)
+		digests = append(digests, d[:]...)
+		now = append(now, entry{bucketDirectory, directoryPrefix(account, d) + be64(uint64(contactID))})
+	}
+	rec := t.get(bucketContactKeys, reverse)
+	if rec != nil && rec[0] != recordVersion {
+		return fmt.Errorf("keys of contact %d: %w", contactID, errRecord)
+	}
+	var old []entry
+	if rec != nil {
+		if bytes.Equal(rec[1:], digests) {
+			return nil
+		}
+		for d := bytes.Clone(rec[1:]); len(d) >= len(digest{}); d = d[len(digest{}):] {
+			old = append(old, entry{bucketDirectory, directoryPrefix(account, digest(d[:16])) + be64(uint64(contactID))})
+		}
+	}
+	if err := t.syncIndex(old, now); err != nil {
+		return err
+	}
+	switch {
+	case len(digests) > 0:
+		return t.put(bucketContactKeys, reverse, append([]byte{recordVersion}, digests...))
+	case rec != nil:
+		return t.del(bucketContactKeys, reverse)
+	}
+	return nil
+}
+
+func directoryPrefix(account string, d digest) string { return prefix(account) + string(d[:]) }
