@@ -57,7 +57,7 @@ func (w fieldWriter) values(f FieldInfo, raw string) (values []event.Value, comp
 		if !ok {
 			return nil, "not a date"
 		}
-		return oneValue(strconv.FormatInt(at.Unix(), 10))
+		return oneValue(w.timeText(at))
 	case "select", "radiobutton", "category":
 		e, ok := f.enum(text)
 		if !ok {
@@ -176,14 +176,20 @@ func wireValue(kind string, v event.Value) map[string]any {
 	return item
 }
 
-// wireTime writes a date before 1970 as RFC 3339, the other form amoCRM takes:
-// whether it takes negative seconds is not documented.
-func wireTime(unix string) any {
-	at, _ := strconv.ParseInt(unix, 10, 64)
-	if at < 0 {
-		return time.Unix(at, 0).UTC().Format(time.RFC3339)
+// timeText is unix seconds, but RFC 3339, the other form amoCRM takes, before
+// 1970: whether it takes negative seconds is not documented.
+func (w fieldWriter) timeText(at time.Time) string {
+	if at.Unix() < 0 {
+		return at.In(w.zone()).Format(time.RFC3339)
 	}
-	return at
+	return strconv.FormatInt(at.Unix(), 10)
+}
+
+func wireTime(text string) any {
+	if unix, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return unix
+	}
+	return text
 }
 
 // canon brings the values of a field to a form in which those read from

@@ -111,7 +111,7 @@ func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
 	_ = p.store.View(func(tx *store.Tx) error { // what cannot be read is not shown
 		s.client = tx.Client(c.Name, key)
 		s.chat, _, _ = store.Get[event.Chat](tx, store.Chats, store.Key(c.Name, m.Chat))
-		s.lead = newest(tx, c.Name, s.client, m.Chat)
+		s.lead = Newest(tx, c.Name, s.client, m.Chat)
 		if s.client.ContactID != 0 {
 			card, ok, _ := store.Get[event.ContactCard](tx, store.Cards, store.Key(c.Name, "contact", strconv.FormatInt(s.client.ContactID, 10)))
 			if !ok {
@@ -124,9 +124,9 @@ func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
 	return s
 }
 
-// newest is the lead to show: the chat's, else the client's newest open one, else
+// Newest is the lead to show of a client: the chat's, else the client's newest open one, else
 // their newest.
-func newest(tx *store.Tx, conn string, c *event.Client, chat string) *event.LeadCard {
+func Newest(tx *store.Tx, conn string, c *event.Client, chat string) *event.LeadCard {
 	var best *event.LeadCard
 	for _, l := range slices.Backward(c.Leads) {
 		card, ok, _ := store.Get[event.LeadCard](tx, store.Cards, store.Key(conn, "lead", strconv.FormatInt(l.LeadID, 10)))

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"slices"
-
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
@@ -21,18 +19,13 @@ func (conn *Connection) Env(v Vocabulary) mapping.Env {
 	}
 }
 
-// compile turns the rules that were read whole into the program.
+// compile makes the program. Only rules that were read whole are compiled; if
+// there are others, the problems with them are reported already.
 func (conn *Connection) compile(r *reader) {
-	rules := make([]mapping.Rule, 0, len(conn.Rules))
-	for i, rule := range conn.Rules {
-		if !slices.Contains(conn.holed, i) {
-			rules = append(rules, rule)
-		}
-	}
-	program, problems := mapping.Compile(rules, conn.Env(r.vocab))
-	conn.Program = program
+	program, problems := mapping.Compile(conn.whole, conn.Env(r.vocab))
+	conn.Program, conn.whole = program, nil
 	for _, p := range problems {
-		at := Pos{p.Line, p.Col}
+		at := r.exact(Pos{p.Line, p.Col})
 		switch {
 		case at.Line == 0:
 			r.problem(conn.Pos, "default rules: %s", p.Msg)

@@ -24,12 +24,15 @@ func (conn *Connection) complete(r *reader, c *Config) {
 		}
 	}
 	conn.advise(r, c, at)
-	if !r.seen[at+".rules"] {
-		conn.Rules, conn.DefaultRules = conn.defaultRules(r), true
-	}
-	conn.compile(r)
-	if !conn.DefaultRules {
+	conn.DefaultRules = !r.seen[at+".rules"]
+	switch {
+	case !conn.DefaultRules:
+		conn.compile(r)
 		conn.referRules()
+	case len(r.problems) == 0: // else nothing comes of the config anyway
+		conn.Rules = conn.defaultRules(r)
+		conn.whole = conn.Rules
+		conn.compile(r)
 	}
 }
 
@@ -95,9 +98,12 @@ func (conn *Connection) referResponsible(t mapping.Text) {
 	}
 }
 
+// referFields leaves out fields an account may lack: their keys begin with ?.
 func (conn *Connection) referFields(entity string, fields []mapping.Field) {
 	for _, f := range fields {
-		conn.referText(Reference{Kind: RefField, Entity: entity}, f.Key)
+		if !strings.HasPrefix(f.Key.Value, "?") {
+			conn.referText(Reference{Kind: RefField, Entity: entity}, f.Key)
+		}
 	}
 }
 

@@ -90,7 +90,7 @@ type Connection struct {
 
 	Pos Pos // of the connection's name in the file
 
-	holed []int // rules that were not read whole; never set once the config is good
+	whole []mapping.Rule // the rules that were read whole; all, once the config is good
 }
 
 // Jivo is a connection's Jivo side. Any of Secrets lets a request in. Channels

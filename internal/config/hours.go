@@ -26,9 +26,9 @@ func (conn *Connection) workHours() made {
 		conn.WorkHours = h
 		var days, from, to string
 		return object{keys: []key{
-			must("days", shaped(daysForm, words(&days, "days", h.days)), "Days such as mon-fri or mon,wed,sat-sun"),
-			must("from", shaped(clockForm, words(&from, "a time", clock(&h.From))), "Begin, HH:MM"),
-			must("to", shaped(clockForm, words(&to, "a time", clock(&h.To))), "End, HH:MM; 24:00 is the day's end"),
+			must("days", shaped(daysForm, words(&days, "a text such as mon-fri", h.days)), "Days such as mon-fri or mon,wed,sat-sun"),
+			must("from", shaped(clockForm, words(&from, `a time such as "09:00"`, clock(&h.From))), "Begin, HH:MM"),
+			must("to", shaped(clockForm, words(&to, `a time such as "09:00"`, clock(&h.To))), "End, HH:MM; 24:00 is the day's end"),
 		}, after: func(r *reader, at place) {
 			if from != "" && to != "" && h.From >= h.To {
 				r.problem(at.Pos, "work_hours: from (%s) must be before to (%s)", from, to)
@@ -68,13 +68,10 @@ func (h *WorkHours) days(s scalar) (value, complaint string) {
 func clock(dst *time.Duration) func(s scalar) (value, complaint string) {
 	return func(s scalar) (value, complaint string) {
 		if !clockTimes.MatchString(s.text) {
-			return "", fmt.Sprintf("a time such as \"09:00\" is expected, not %s", s.show())
+			return "", fmt.Sprintf(`a time such as "09:00" is expected, not %s`, s.show())
 		}
-		var hour, minute int
-		if _, err := fmt.Sscanf(s.text, "%d:%d", &hour, &minute); err != nil {
-			return "", "a time such as \"09:00\" is expected"
-		}
-		*dst = time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute
+		two := func(i int) time.Duration { return time.Duration(s.text[i]-'0')*10 + time.Duration(s.text[i+1]-'0') }
+		*dst = two(0)*time.Hour + two(3)*time.Minute
 		return s.text, ""
 	}
 }

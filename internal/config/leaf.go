@@ -332,7 +332,7 @@ func (l leaf) filled() leaf {
 	l.shape.Pattern = `\S`
 	return l.checked(func(s scalar) string {
 		if strings.TrimSpace(s.text) == "" {
-			return "the text is empty: give it a value or leave it out"
+			return "the text is empty"
 		}
 		return ""
 	})

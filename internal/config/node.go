@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
@@ -59,7 +60,7 @@ func (o object) read(r *reader, n ast.Node, at place) {
 		i := slices.IndexFunc(o.keys, func(k key) bool { return k.name == name })
 		switch {
 		case i < 0:
-			r.problem(pos, "unknown key %q%s", name, o.suggest(name))
+			r.problem(pos, "%s", o.unknown(name))
 		case o.keys[i].reserved:
 			r.problem(pos, "%q is reserved and not supported yet", at.under(name, pos).path)
 		default:
@@ -86,6 +87,18 @@ func (r *reader) repeated(seen map[string]Pos, name string, pos Pos) bool {
 	}
 	seen[name] = pos
 	return false
+}
+
+// keyLike is what a misspelt key looks like. Anything else in a key's place may
+// be a value, and a secret, and is not repeated.
+var keyLike = regexp.MustCompile(`^[A-Za-z_-]{1,32}$`)
+
+func (o object) unknown(name string) string {
+	hint := o.suggest(name)
+	if hint == "" && !keyLike.MatchString(name) {
+		return "unknown key; a mapping with " + o.some() + " is expected"
+	}
+	return fmt.Sprintf("unknown key %q%s", name, hint)
 }
 
 // suggest finds the key an unknown one was meant to be: a slip of the pen, or
@@ -210,7 +223,7 @@ func (l list) read(r *reader, n ast.Node, at place) {
 		return
 	}
 	if len(seq.Values) < l.least {
-		r.problem(at.Pos, "%s: the list is empty: give it %s or leave it out", at.name, l.want)
+		r.problem(at.Pos, "%s: the list is empty: %s expected", at.name, l.want)
 		r.holes++
 	}
 	if l.most > 0 && len(seq.Values) > l.most {
@@ -288,7 +301,7 @@ func (l leaf) taken(r *reader, n ast.Node, at place) bool {
 	complaint := ""
 	switch {
 	case !s.mixed && s.kind&l.kinds == 0:
-		complaint = l.want + " is expected" + l.instead(s)
+		complaint = l.misfit(s)
 	case l.ids && s.kind == isInteger && !decimal.MatchString(s.raw):
 		complaint = "this number must be in quotes to be kept as written"
 	default:
@@ -300,20 +313,21 @@ func (l leaf) taken(r *reader, n ast.Node, at place) bool {
 	return complaint == ""
 }
 
-// instead says what came in place of what was expected.
-func (l leaf) instead(s scalar) string {
-	if l.secret {
-		return ", in quotes"
-	}
+// misfit says what is wrong with a scalar of the wrong kind.
+func (l leaf) misfit(s scalar) string {
 	switch {
-	case s.kind == isText && l.kinds&(isInteger|isFloat|isBool) != 0:
-		return ", not the text " + s.show()
-	case s.kind == isText:
-		return ", not " + s.show()
-	case l.kinds&isText != 0:
-		return fmt.Sprintf("; put it in quotes: %q", s.raw)
+	case l.secret:
+		return l.want + " is expected, in quotes"
+	case l.kinds&isText == 0 && s.kind == isText:
+		return l.want + " is expected, not the text " + s.show()
+	case l.kinds&isText == 0:
+		return l.want + " is expected, not " + s.raw
 	}
-	return ", not " + s.raw
+	// Quotes would make it text; would they make it right?
+	if complaint := l.take(s); complaint != "" {
+		return complaint
+	}
+	return fmt.Sprintf("%s is expected; put it in quotes: %q", l.want, s.raw)
 }
 
 func (l leaf) schema() *jsonschema.Schema {

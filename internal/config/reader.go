@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -29,6 +30,7 @@ type reader struct {
 	places   map[string]Pos  // of each value read, by its path "connections.shop.amocrm.token"
 	seen     map[string]bool // paths of all keys that stand in the file, even with nothing to read
 	mixed    map[int]bool    // lines of scalars that hold ${…}: what is said of them must not quote them
+	folded   []folded        // scalars in whose text places have to be looked for
 	holes    int             // values that were missing or could not be taken
 	literal  bool            // some secret stands in the file itself
 }
@@ -77,7 +79,7 @@ func (r *reader) read(k node, n ast.Node, at place) {
 	r.seen[at.path] = true
 	switch v := n.(type) {
 	case nil, *ast.NullNode:
-		r.problem(at.Pos, "%q is empty: give it a value or leave it out", at.name)
+		r.problem(at.Pos, "%q has no value", at.name)
 		r.holes++
 		return
 	case *ast.TagNode, *ast.AliasNode:
@@ -194,6 +196,7 @@ func (r *reader) scalar(n ast.Node, want string, at place) (s scalar, ok bool) {
 		r.problem(s.Pos, "%s: %s is expected", at.name, want)
 		return s, false
 	}
+	r.fold(n, s)
 	if r.builtin {
 		s.content = Pos{} // a built-in text has no place in the file
 	}
@@ -204,6 +207,25 @@ func (r *reader) scalar(n ast.Node, want string, at place) (s scalar, ok bool) {
 		}
 	}
 	return s, ok
+}
+
+// fold remembers a scalar that is not written letter by letter.
+func (r *reader) fold(n ast.Node, s scalar) {
+	if r.builtin || s.kind != isText {
+		return
+	}
+	f := folded{begin: s.content, text: []rune(s.raw)}
+	if v, ok := n.(*ast.StringNode); ok {
+		switch v.Token.Type {
+		case token.SingleQuoteType:
+			f.quote = '\''
+		case token.DoubleQuoteType:
+			f.quote = '"'
+		}
+	}
+	if written := from(r.lines, s.content); !slices.Equal(written[:min(len(f.text), len(written))], f.text) {
+		r.folded = append(r.folded, f)
+	}
 }
 
 // blockStart finds where the text of a block scalar (| or >) begins: the

@@ -35,8 +35,8 @@ type ruleNode struct {
 func (n ruleNode) read(r *reader, v ast.Node, at place) {
 	before := r.holes
 	n.object.read(r, v, at)
-	if r.holes > before {
-		n.conn.holed = append(n.conn.holed, len(n.conn.Rules)-1)
+	if r.holes == before {
+		n.conn.whole = append(n.conn.whole, n.conn.Rules[len(n.conn.Rules)-1])
 	}
 }
 

@@ -42,7 +42,8 @@ func (r *reader) parseSource(data []byte) ast.Node {
 	return nil
 }
 
-// decode refuses what is no text, and takes off a byte order mark.
+// decode refuses what is no text, and takes off a byte order mark and the
+// carriage returns.
 func (r *reader) decode(data []byte) (string, bool) {
 	if len(data) > maxFile {
 		r.problem(Pos{1, 1}, "the file is larger than %s", showSize(maxFile))
@@ -55,7 +56,9 @@ func (r *reader) decode(data []byte) (string, bool) {
 		r.problem(Pos{line, col}, "the file is not UTF-8 text")
 		return "", false
 	}
-	return strings.TrimPrefix(string(data), "\ufeff"), true
+	// One kind of line end, so that lines count here as the parser counts them.
+	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
+	return strings.TrimPrefix(text, "\ufeff"), true
 }
 
 func invalidAt(data []byte) int {
@@ -99,7 +102,8 @@ func parseYAML(text string) ([]*ast.DocumentNode, *slip) {
 }
 
 // tooDeep finds nesting that would cost the parser more than a config is
-// worth: brackets and braces in each other, "- - -" on one line, indentation.
+// worth: brackets and braces in each other, "- - -" on one line. Nesting by
+// indentation is bounded by the size of the file.
 func tooDeep(tokens token.Tokens) (Pos, bool) {
 	flow, entries, line := 0, 0, 0
 	for _, t := range tokens {
@@ -114,7 +118,7 @@ func tooDeep(tokens token.Tokens) (Pos, bool) {
 			}
 			entries++
 		}
-		if flow > maxDepth || entries > maxDepth || t.Position.IndentLevel > maxDepth {
+		if flow > maxDepth || entries > maxDepth {
 			return tokenPos(t), true
 		}
 	}
@@ -130,7 +134,7 @@ func tokenPos(t *token.Token) Pos {
 
 // blockLine splits a line of block YAML into what stands before its value,
 // with the key if there is one, and the value.
-var blockLine = regexp.MustCompile(`^(\s*(?:- +)*(?:([\w.-]+|"[^"]*"|'[^']*'): +)?)(\S.*?)\r?$`)
+var blockLine = regexp.MustCompile(`^(\s*(?:- +)*(?:([\w.-]+|"[^"]*"|'[^']*'): +)?)(\S.*)$`)
 
 // stepOver reports a YAML error. If missing quotes explain it, the value is
 // blanked, so that reading can go on, and its line takes no other problem.
@@ -150,7 +154,7 @@ func (r *reader) stepOver(s *slip) bool {
 	switch {
 	case strings.ContainsAny(parts[3][:1], "[{") && !strings.Contains(parts[3], "{{") && strings.Contains(parts[3], "${"):
 		hint = "inside [ ] and { } a ${…} must be in quotes"
-	case parts[2] != "":
+	case parts[2] != "" && (strings.Contains(parts[3], "{{") || !strings.ContainsAny(parts[3][:1], "[{")):
 		hint += fmt.Sprintf(": write %s: '…'", parts[2])
 	}
 	r.problem(s.Pos, "%s; %s", s.what, hint)

@@ -155,7 +155,7 @@ func (conn *Connection) share(r *reader, other *Connection) {
 		key  string
 		same bool
 	}{
-		{"token", a.Token.Equal(b.Token)},
+		{"token", a.OAuth != nil || b.OAuth != nil || a.Token.Equal(b.Token)},
 		{"oauth", sameOAuth(a.OAuth, b.OAuth)},
 		{"requests_per_second", a.RequestsPerSecond == b.RequestsPerSecond},
 		{"batch", a.Batch == b.Batch},

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -219,6 +220,35 @@ func TestBackup_IsStreamedWholeOrBrokenOff(t *testing.T) {
 	f.backup = nil
 	if w := ask(s, "POST", "/api/v1/backup", ""); w.Code != 500 {
 		t.Errorf("an error before the first byte: %d", w.Code)
+	}
+}
+
+// deadlined is an answer's writer that knows deadlines.
+type deadlined struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlined) SetWriteDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+func TestBackup_MayTakeLongerThanAnyOtherAnswer(t *testing.T) {
+	s, _ := serve(t, sample(), "")
+	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("POST", "/api/v1/backup", nil)
+	r.Host = "localhost"
+	s.ServeHTTP(w, r)
+	if len(w.set) != 1 || !w.set[0].IsZero() {
+		t.Errorf("deadlines set: %v", w.set)
+	}
+}
+
+func TestHTTPServer_HasBounds(t *testing.T) {
+	srv := HTTPServer(http.NotFoundHandler(), discard())
+	if srv.ReadHeaderTimeout == 0 || srv.ReadTimeout == 0 || srv.WriteTimeout == 0 || srv.IdleTimeout == 0 || srv.MaxHeaderBytes != 16<<10 {
+		t.Errorf("%+v", srv)
 	}
 }
 

@@ -37,9 +37,9 @@ func TestPages_WorkWithoutScriptAndCarryACSP(t *testing.T) {
 			if m := inline.FindString(strings.ReplaceAll(w.Body.String(), "onerror=alert(2)&gt;", "")); m != "" {
 				t.Errorf("inline script or style: %q", m)
 			}
-			for _, h := range []string{"X-Content-Type-Options", "Referrer-Policy", "Cache-Control"} {
-				if w.Header().Get(h) == "" {
-					t.Errorf("no %s", h)
+			for h, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store"} {
+				if got := w.Header().Get(h); got != want {
+					t.Errorf("%s: %q, want %q", h, got, want)
 				}
 			}
 		})

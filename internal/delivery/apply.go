@@ -9,7 +9,6 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
-	"github.com/jivo-amocrm/bridge/internal/phone"
 )
 
 // maxMends bounds how many refused fields of one item are taken out before the
@@ -216,7 +215,7 @@ func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err
 		return j.writeLead(ctx, i)
 	case ch.Op == event.OpCreate && ch.Target == event.OnContact:
 		w.Endpoint, w.Entity, w.EntityID, w.Priority = amocrm.PostContacts, "", 0, amocrm.NewLead
-		w.Exclusive = j.people()
+		w.Exclusive = j.peopleKeys()
 	case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
 		w.Endpoint, w.Entity = amocrm.PatchContacts, ""
 	case ch.Op == event.OpUpdate && ch.Target == event.OnLead:
@@ -279,7 +278,7 @@ func (j *job) writeLead(ctx context.Context, i int) (w amocrm.Write, with []int,
 	if err != nil {
 		return w, with, err
 	}
-	return amocrm.Write{Endpoint: amocrm.ComplexLeads, Item: raw, Keys: keys, Exclusive: j.people(), Priority: j.urgency()}, with, nil
+	return amocrm.Write{Endpoint: amocrm.ComplexLeads, Item: raw, Keys: keys, Exclusive: j.peopleKeys(), Priority: j.urgency()}, with, nil
 }
 
 // urgency: an operator waits for the lead of a chat that was just accepted.
@@ -346,9 +345,6 @@ func (j *job) change(op event.Op, target event.Target) int {
 	}
 	return -1
 }
-
-// people are the keys that two items of one request must not share.
-func (j *job) people() []string { return phone.Keys(j.phonesOf(), j.client.Emails, j.c.Region) }
 
 // withFields sets fields of a wire item.
 func withFields(item json.RawMessage, fields map[string]any) (json.RawMessage, error) {

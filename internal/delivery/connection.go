@@ -13,9 +13,9 @@ import (
 type CRM interface {
 	Write(ctx context.Context, w amocrm.Write) (amocrm.Result, error)
 	Lead(ctx context.Context, id int64) (event.Lead, bool, error)
-	Leads(ctx context.Context, ids []int64) ([]event.Lead, error)
+	Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error)
 	Contact(ctx context.Context, id int64) (event.Contact, bool, error)
-	SearchContacts(ctx context.Context, query string) ([]event.Contact, error)
+	SearchContacts(ctx context.Context, query string, prio amocrm.Priority) ([]event.Contact, error)
 	SearchCompanies(ctx context.Context, query string) ([]event.Contact, error)
 	NewestLeads(ctx context.Context, since int64) ([]event.Lead, error)
 	NewestContacts(ctx context.Context, since int64) ([]event.Contact, error)

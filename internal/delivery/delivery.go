@@ -24,8 +24,8 @@ const maxInFlight = 512
 
 // Observer is told how events end.
 type Observer interface {
-	// Settled: an event came to its end, d after it was received.
-	Settled(connection string, source event.Source, kind string, state event.State, d time.Duration)
+	// Settled: an event came to its end, so many seconds after it was received.
+	Settled(connection string, source event.Source, kind string, state event.State, seconds float64)
 	// InDoubt: a write whose answer was lost was looked up; outcome is found, missing or resent.
 	InDoubt(connection, outcome string)
 	// Unresolved: a name of the config that amoCRM does not have was needed.
@@ -45,6 +45,7 @@ type Dispatcher struct {
 	obs   Observer
 	log   *slog.Logger
 	rand  func() float64
+	onEnd func(seq uint64)
 
 	mu       sync.Mutex
 	conns    map[string]*Connection
@@ -78,6 +79,9 @@ func (d *Dispatcher) SetConnections(conns []*Connection) {
 	d.mu.Unlock()
 	d.Kick()
 }
+
+// OnEnd has fn told of each event whose attempt ended. It is called before Run.
+func (d *Dispatcher) OnEnd(fn func(seq uint64)) { d.onEnd = fn }
 
 // Kick makes the dispatcher look at the store again, for example when a pause
 // has ended or a dictionary has come.
@@ -201,6 +205,9 @@ func (d *Dispatcher) start(ctx context.Context, j *job) {
 			delete(d.lines, j.line)
 			d.inFlight[j.c.Name]--
 			d.mu.Unlock()
+			if d.onEnd != nil {
+				d.onEnd(j.seq)
+			}
 			d.Kick()
 		}()
 		j.run(ctx)

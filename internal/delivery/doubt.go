@@ -144,7 +144,7 @@ func (j *job) looksLike(ctx context.Context, l event.Lead, item map[string]any) 
 
 func (j *job) sharesContact(c event.Contact) bool {
 	theirs := directoryKeys(c, j.c.Region)
-	return slices.ContainsFunc(j.people(), func(k string) bool { return slices.Contains(theirs, k) })
+	return slices.ContainsFunc(j.peopleKeys(), func(k string) bool { return slices.Contains(theirs, k) })
 }
 
 func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {

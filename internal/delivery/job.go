@@ -140,7 +140,7 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 		return err
 	}
 	if ev.State.Settled() {
-		j.d.obs.Settled(ev.Connection, ev.Source, ev.Kind, ev.State, now.Sub(ev.ReceivedAt))
+		j.d.obs.Settled(ev.Connection, ev.Source, ev.Kind, ev.State, now.Sub(ev.ReceivedAt).Seconds())
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
-	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -84,7 +83,7 @@ func (j *job) await() event.Ending {
 // nobody settles what no rule wants, and holds what an anonymous visitor did
 // until a phone or e-mail comes.
 func (j *job) nobody(plan event.Plan) event.Ending {
-	anonymous := slices.Contains(visitorKinds, j.msg.Kind) && len(j.client.Emails) == 0 && len(j.phonesOf()) == 0 && j.client.ContactID == 0
+	anonymous := slices.Contains(visitorKinds, j.msg.Kind) && len(j.peopleKeys()) == 0 && j.client.ContactID == 0
 	makes := (plan.Contact != nil && plan.Contact.Create) || (plan.Lead != nil && plan.Lead.Create)
 	if anonymous && (plan.Empty || !makes || j.c.Anonymous != "lead") {
 		if j.c.Anonymous == "hold" {
@@ -126,7 +125,7 @@ func (j *job) input() *mapping.Input {
 	in := &mapping.Input{
 		Kind: j.msg.Kind, Fields: j.msg.Fields, Received: j.ev.ReceivedAt, Location: j.c.Location,
 		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last,
-		Jivo: names{j.d.store, j.c.Name},
+		Jivo: names{j.d.store, j.c.Name}, HasStage: j.hasStage,
 	}
 	if j.chat != nil {
 		in.NotedTo = j.chat.NotedTo
@@ -141,6 +140,18 @@ func (j *job) input() *mapping.Input {
 		in.Call = j.call()
 	}
 	return in
+}
+
+// hasStage reports whether the account has such a stage, or, with an empty
+// stage, such a pipeline.
+func (j *job) hasStage(pipeline, stage string) bool {
+	dict := j.c.Account.Dict()
+	p, ok := dict.Pipeline(pipeline)
+	if !ok || stage == "" {
+		return ok
+	}
+	_, ok = dict.Stage(p.ID, stage)
+	return ok
 }
 
 // carryOut finds, maps the second time, freezes and applies.
@@ -191,7 +202,7 @@ func isFinished(e event.Ending) bool {
 // lockPeople takes the locks on the person's phones and e-mails, held from the
 // search to the recorded answer, and on the contact they are linked to.
 func (j *job) lockPeople(ctx context.Context) (func(), error) {
-	keys := phone.Keys(j.phonesOf(), j.client.Emails, j.c.Region)
+	keys := j.peopleKeys()
 	if j.client.ContactID != 0 {
 		keys = append(keys, "contact:"+id(j.client.ContactID))
 	}
@@ -317,13 +328,7 @@ func (j *job) closeChat() {
 	if j.msg.Kind != "chat_finished" || j.chat == nil {
 		return
 	}
-	last := 0
-	chat, _ := j.msg.Fields["chat"].(event.Object)
-	for _, m := range list(chat, "messages") {
-		if t, ok := m["timestamp"].(int); ok && t > last {
-			last = t
-		}
-	}
+	last := mapping.LastMessage(&mapping.Input{Fields: j.msg.Fields})
 	cl := j.client.ID
 	j.changeChat(func(c *event.Chat) {
 		c.Client, c.Finished = cl, true

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/mapping"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -22,19 +23,19 @@ type found struct {
 	foreign map[string]bool // e-mails that stand on another contact
 }
 
-// phonesOf lists the numbers the event's person may be found by, the event's
-// own first; for a call that is the number that was called.
-func (j *job) phonesOf() []string {
-	phones := slices.Clone(j.client.Phones)
-	if j.msg.Kind == "call_event" {
-		if p := phone.Soft(text(j.msg.Fields, "call", "phone"), j.c.Region); p != "" {
-			phones = append([]string{p}, slices.DeleteFunc(phones, func(o string) bool { return o == p })...)
-		}
-	}
-	return phones
+// people are the phones and e-mails the event's person may be found by, the
+// event's own first; for a call the number that was called.
+func (j *job) people() (phones, emails []string) {
+	return mapping.Contacts(&mapping.Input{Fields: j.msg.Fields, Client: j.client}, j.c.Region)
 }
 
-// contact finds the event's contact as find says (product.md › Finding the
+// peopleKeys are their keys in the contact directory and the lock table.
+func (j *job) peopleKeys() []string {
+	phones, emails := j.people()
+	return phone.Keys(phones, emails, j.c.Region)
+}
+
+// findContact finds the event's contact as find says (product.md › Finding the
 // contact).
 func (j *job) findContact(ctx context.Context, find *event.Find) (*event.ContactCard, event.Match, error) {
 	for _, by := range find.By {
@@ -57,9 +58,9 @@ func (j *job) findContact(ctx context.Context, find *event.Find) (*event.Contact
 			if find.Linked {
 				continue
 			}
-			values := j.client.Emails
+			phones, values := j.people()
 			if by == "phone" {
-				values = j.phonesOf()
+				values = phones
 			}
 			for _, v := range values {
 				hits, how, err := j.hits(ctx, by, v)
@@ -116,7 +117,7 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 		query = phone.National(value, j.c.Region)
 	}
 	began := time.Now()
-	contacts, err := j.c.Account.CRM.SearchContacts(ctx, query)
+	contacts, err := j.c.Account.CRM.SearchContacts(ctx, query, j.urgency())
 	if err != nil {
 		return nil, "", err
 	}
@@ -276,11 +277,12 @@ func forgetDealLead(tx *store.Tx, conn, deal string) error {
 // the one its phone led to: they are not added there.
 func (j *job) emailsElsewhere(ctx context.Context, card *event.ContactCard) (map[string]bool, error) {
 	out := map[string]bool{}
-	if card == nil || len(j.client.Phones) == 0 {
+	phones, emails := j.people()
+	if card == nil || len(phones) == 0 {
 		return out, nil
 	}
 	own := directoryKeys(card.Contact, j.c.Region)
-	for _, e := range j.client.Emails {
+	for _, e := range emails {
 		if slices.Contains(own, "e:"+e) {
 			continue
 		}

@@ -32,8 +32,8 @@ func (k jsonKind) String() string {
 type spec struct {
 	kind     jsonKind
 	required bool
-	null     bool                                       // null is a value of its own
-	keys     schema                                     // of the object, or of every object of the list
+	null     bool                                      // null is a value of its own
+	keys     schema                                    // of the object, or of every object of the list
 	check    func(ck *checker, path string, value any) // after the type was right
 }
 

@@ -47,7 +47,7 @@ func retryAfter(attempts, code int) (time.Duration, bool) {
 type courier struct {
 	client *http.Client
 	own    bool // the client is ours to shut
-	report func(*hook, bool)
+	report func(*hook, bool) (retry bool)
 	ctx    context.Context //nolint:containedctx // the life of the goroutines, ended by close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -65,7 +65,7 @@ type lane struct {
 	wake  chan struct{}
 }
 
-func newCourier(client *http.Client, report func(*hook, bool)) *courier {
+func newCourier(client *http.Client, report func(*hook, bool) bool) *courier {
 	c := &courier{report: report, lanes: map[string]*lane{}, idle: make(chan struct{})}
 	if client == nil {
 		c.own = true
@@ -194,11 +194,11 @@ func (c *courier) deliver(h *hook) {
 	}
 	valid := code >= 100 && code <= 299
 	h.attempts++
-	c.report(h, valid)
+	wanted := c.report(h, valid)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d, again := retryAfter(h.attempts, code); again && !valid && h.retries && !c.closed {
+	if d, again := retryAfter(h.attempts, code); again && !valid && wanted && h.retries && !c.closed {
 		h.due = time.Now().Add(d)
 		c.queue(h)
 		return
@@ -222,7 +222,7 @@ func (c *courier) send(h *hook) int {
 	if err != nil {
 		return 0
 	}
-	defer resp.Body.Close()                                    //nolint:errcheck // read or not, the status counts
+	defer resp.Body.Close()                                          //nolint:errcheck // read or not, the status counts
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, drainMost)) //nolint:errcheck // only to reuse the connection
 	return resp.StatusCode
 }

@@ -148,7 +148,7 @@ func (a *Account) process(r *http.Request, body []byte) (answer, Fault) {
 	}
 	x := &exchange{a: a, body: body, header: http.Header{}}
 	a.router.ServeHTTP(x, r)
-	a.referee.answered(r, x.out)
+	a.referee.answered(x.out)
 	a.postHooks()
 	if hit {
 		return a.spoiled(fault, x.out), fault

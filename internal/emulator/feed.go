@@ -85,7 +85,9 @@ func (a *Account) changed(before, r *Record) {
 func (a *Account) events(before, r *Record) {
 	by := r.UpdatedBy
 	if before.StatusID != r.StatusID || before.PipelineID != r.PipelineID {
-		stage := func(x *Record) []obj { return []obj{{"lead_status": obj{"id": x.StatusID, "pipeline_id": x.PipelineID}}} }
+		stage := func(x *Record) []obj {
+			return []obj{{"lead_status": obj{"id": x.StatusID, "pipeline_id": x.PipelineID}}}
+		}
 		a.event("lead_status_changed", r, by, stage(before), stage(r))
 	}
 	if before.ResponsibleID != r.ResponsibleID {

@@ -186,10 +186,11 @@ const (
 	invalidWithin = 2 * time.Hour
 )
 
-// hookDone is the courier's word on one attempt at an account hook.
-func (a *Account) hookDone(h *hook, valid bool) {
+// hookDone is the courier's word on one attempt; it says whether an invalid
+// one may be tried again.
+func (a *Account) hookDone(h *hook, valid bool) (retry bool) {
 	if !h.account {
-		return
+		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -203,7 +204,9 @@ func (a *Account) hookDone(h *hook, valid bool) {
 			s.Disabled = true
 			a.courier.drop(h.url)
 		}
+		return !s.Disabled
 	}
+	return true
 }
 
 // FlushHooks waits until every queued hook is delivered or given up, which

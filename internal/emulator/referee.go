@@ -94,11 +94,8 @@ func (f *referee) read(r *http.Request, now time.Time) {
 	}
 }
 
-func (f *referee) answered(r *http.Request, ans answer) {
+func (f *referee) answered(ans answer) {
 	f.ByStatus[ans.status]++
-	if ans.status == http.StatusBadRequest && len(f.Violations) < violationsMost {
-		f.violate(r.Method+" "+r.URL.Path, "refused: %d", ans.status)
-	}
 }
 
 // checkWrite looks at the form of a request with a body (amocrm-api.md §1).

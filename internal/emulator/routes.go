@@ -22,10 +22,11 @@ func (a *Account) routes() *mux.Router {
 	root.Handle("/oauth2/access_token", a.open((*call).oauthToken)).Methods(http.MethodPost)
 	root.Handle("/oauth2/account/current/subdomain", a.open((*call).oauthSubdomain)).Methods(http.MethodGet)
 
-	r := root.PathPrefix("/api/v4").Subrouter()
-	get := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodGet) }
-	post := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodPost) }
-	patch := func(path string, fn func(*call) answer) { r.Handle(path, a.guarded(fn)).Methods(http.MethodPatch) }
+	// No subrouter: its prefix would make mux forget a method mismatch.
+	on := func(method, path string, h http.Handler) { root.Handle("/api/v4"+path, h).Methods(method) }
+	get := func(path string, fn func(*call) answer) { on(http.MethodGet, path, a.guarded(fn)) }
+	post := func(path string, fn func(*call) answer) { on(http.MethodPost, path, a.guarded(fn)) }
+	patch := func(path string, fn func(*call) answer) { on(http.MethodPatch, path, a.guarded(fn)) }
 
 	get("/account", (*call).account)
 	get("/leads/pipelines", (*call).pipelines)
@@ -36,14 +37,14 @@ func (a *Account) routes() *mux.Router {
 	get("/leads/unsorted/{uid}", (*call).unsortedOne)
 	post("/leads/unsorted/forms", (*call).unsortedForms)
 	post("/leads/unsorted/{uid}/accept", (*call).unsortedAccept)
-	r.Handle("/leads/unsorted/{uid}/decline", a.guarded((*call).unsortedDecline)).Methods(http.MethodDelete)
+	on(http.MethodDelete, "/leads/unsorted/{uid}/decline", a.guarded((*call).unsortedDecline))
 	post("/leads/complex", (*call).complexLeads)
-	r.Handle("/users", a.admin((*call).users)).Methods(http.MethodGet)
-	r.Handle("/users/{id:[0-9]+}", a.admin((*call).userByID)).Methods(http.MethodGet)
+	on(http.MethodGet, "/users", a.admin((*call).users))
+	on(http.MethodGet, "/users/{id:[0-9]+}", a.admin((*call).userByID))
 
 	get("/"+cards+"/custom_fields", (*call).customFields)
 	get("/"+cards+"/custom_fields/{id:[0-9]+}", (*call).customField)
-	r.Handle("/"+cards+"/custom_fields", a.admin((*call).customFieldsCreate)).Methods(http.MethodPost)
+	on(http.MethodPost, "/"+cards+"/custom_fields", a.admin((*call).customFieldsCreate))
 	get("/"+cards+"/tags", (*call).tags)
 	post("/"+cards+"/tags", (*call).tagsCreate)
 
@@ -80,13 +81,12 @@ func (a *Account) routes() *mux.Router {
 	get("/events", (*call).eventsList)
 	post("/calls", (*call).callsCreate)
 
-	r.Handle("/webhooks", a.admin((*call).webhooksList)).Methods(http.MethodGet)
-	r.Handle("/webhooks", a.admin((*call).webhookPut)).Methods(http.MethodPost)
-	r.Handle("/webhooks", a.admin((*call).webhookDelete)).Methods(http.MethodDelete)
+	on(http.MethodGet, "/webhooks", a.admin((*call).webhooksList))
+	on(http.MethodPost, "/webhooks", a.admin((*call).webhookPut))
+	on(http.MethodDelete, "/webhooks", a.admin((*call).webhookDelete))
 
 	root.NotFoundHandler = a.open((*call).unknownRoute)
 	root.MethodNotAllowedHandler = a.open((*call).wrongMethod)
-	r.NotFoundHandler, r.MethodNotAllowedHandler = root.NotFoundHandler, root.MethodNotAllowedHandler
 	return root
 }
 

@@ -94,11 +94,11 @@ type LossReason struct {
 
 // FieldDef is a custom field of leads, contacts or companies.
 type FieldDef struct {
-	ID     int64
-	Name   string
-	Code   string
-	Type   string
-	Enums  []Enum
+	ID      int64
+	Name    string
+	Code    string
+	Type    string
+	Enums   []Enum
 	APIOnly bool
 }
 

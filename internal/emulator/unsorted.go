@@ -146,7 +146,7 @@ func (c *call) unsortedJSON(u *Unsorted) obj {
 	return obj{
 		"uid": u.UID, "source_uid": u.SourceUID, "source_name": u.SourceName, "category": u.Category, "pipeline_id": u.PipelineID,
 		"created_at": u.CreatedAt, "metadata": u.Metadata, "account_id": c.a.opt.AccountID,
-		"_links": c.self("/api/v4/leads/unsorted/" + u.UID),
+		"_links":    c.self("/api/v4/leads/unsorted/" + u.UID),
 		"_embedded": obj{"leads": ref(leads, u.LeadID), "contacts": ref(contacts, u.ContactID), "companies": ref(companies, u.CompanyID)},
 	}
 }

@@ -36,7 +36,6 @@ type fakes struct {
 	commit      time.Duration
 	panicsAt    string // journal, reply, hook
 	pending     map[string]int
-	spaceLow    bool
 	reply       jivo.Reply
 	replies     []replyCall
 	onReply     func(ctx context.Context)
@@ -77,7 +76,6 @@ func (f *fakes) Append(ctx context.Context, in event.Incoming) (store.Appended, 
 }
 
 func (f *fakes) Pending(connection string) int { return f.pending[connection] }
-func (f *fakes) SpaceLow() bool                { return f.spaceLow }
 
 func (f *fakes) Reply(ctx context.Context, connection string, _ *jivo.Message, seq uint64, repeat bool) jivo.Reply {
 	deadline, _ := ctx.Deadline()
@@ -137,7 +135,7 @@ const accepted = `{"event_name":"chat_accepted","widget_id":"3948","visitor":{"n
 func listen(t *testing.T, f *fakes) *Server {
 	t.Helper()
 	s := New(Config{Body: bodyLimit, Backlog: 100}, Deps{
-		Journal: f, Pressure: f, Replier: f, HookKind: f.hookKind, OAuth: f, Observer: f,
+		Journal: f, Pending: f.Pending, Replier: f, HookKind: f.hookKind, OAuth: f, Observer: f,
 		Log: slog.New(slog.NewTextHandler(&f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	s.SetConnections([]Connection{
@@ -195,7 +193,7 @@ func TestListener_EveryMissIsTheSame404(t *testing.T) {
 		{"OAuth of nobody, wrong method", "POST", "/oauth/nobody"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &fakes{pending: map[string]int{"shop": 1000, "bare": 1000}, spaceLow: true}
+			f := &fakes{pending: map[string]int{"shop": 1000, "bare": 1000}}
 			// Everything else is wrong as well, and none of it may be told.
 			w := send(listen(t, f), c.method, c.path, big, func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") })
 			if w.Code != first.Code || w.Body.String() != first.Body.String() || !maps.EqualFunc(w.Header(), first.Header(), slices.Equal[[]string]) {
@@ -226,6 +224,22 @@ func TestListener_ConnectionsChangeAtOnce(t *testing.T) {
 	}
 	if w := send(s, "POST", "/jivo/new/"+jivoSecret, accepted); w.Code != 200 {
 		t.Errorf("a new connection answers %d", w.Code)
+	}
+}
+
+func TestListener_BoundsChangeAtOnce(t *testing.T) {
+	s := listen(t, &fakes{pending: map[string]int{"shop": 5}})
+	s.SetConfig(Config{Body: 10})
+	if w := send(s, "POST", jivoPath, accepted); w.Code != 413 {
+		t.Errorf("a body over the new limit: %d", w.Code)
+	}
+	s.SetConfig(Config{Body: bodyLimit, Backlog: 5})
+	if w := send(s, "POST", jivoPath, accepted); w.Code != 503 {
+		t.Errorf("a backlog over the new limit: %d", w.Code)
+	}
+	s.SetConfig(Config{Body: bodyLimit})
+	if w := send(s, "POST", jivoPath, accepted); w.Code != 200 {
+		t.Errorf("no limit of the backlog: %d", w.Code)
 	}
 }
 
@@ -320,8 +334,7 @@ func TestListener_NotStoredIs503(t *testing.T) {
 		{"any other error", &fakes{appendErr: errors.New("?")}, "broken", "broken"},
 		{"panic before it is stored", &fakes{panicsAt: "journal"}, "panic", "panic"},
 		{"panic of the hook decoder", &fakes{panicsAt: "hook"}, "", "panic"},
-		{"hooks are refused first: backlog", &fakes{pending: map[string]int{"shop": 80}}, "", "backlog"},
-		{"hooks are refused first: space", &fakes{spaceLow: true}, "", "full"},
+		{"hooks are refused first", &fakes{pending: map[string]int{"shop": 80}}, "", "backlog"},
 		{"Jivo's events last", &fakes{pending: map[string]int{"shop": 100}}, "backlog", "backlog"},
 		{"just below", &fakes{pending: map[string]int{"shop": 99}}, "", "backlog"},
 		{"no pressure", &fakes{pending: map[string]int{"shop": 79}}, "", ""},
@@ -396,6 +409,9 @@ func TestOAuth_CallbackIsHandedOnAndShownAsText(t *testing.T) {
 	w := send(listen(t, f), "GET", "/oauth/shop?code=c&state=s&referer=example.amocrm.ru", "")
 	if w.Code != 200 || w.Body.String() != "The account is connected.\n" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 		t.Errorf("%d %q", w.Code, w.Body)
+	}
+	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("the code in the URL may be kept: %v", w.Header())
 	}
 	if f.callbackFor != "shop" || f.query.Get("code") != "c" || f.query.Get("state") != "s" || f.query.Get("referer") != "example.amocrm.ru" {
 		t.Errorf("handed on %s %v", f.callbackFor, f.query)

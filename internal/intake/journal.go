@@ -46,11 +46,12 @@ func (s *Server) endpoint(source event.Source, handle func(x *exchange, c *conne
 			x.refuse(http.StatusUnsupportedMediaType, whyEncoding, "content encoding not supported")
 			return
 		}
-		if why := s.pressure(c.name, source); why != "" {
+		cfg := s.cfg.Load()
+		if why := s.pressure(c.name, source, cfg.Backlog); why != "" {
 			x.unavailable(why, nil)
 			return
 		}
-		body, ok := x.read(s.cfg.Body)
+		body, ok := x.read(cfg.Body)
 		if !ok {
 			return
 		}
@@ -71,15 +72,12 @@ func compressed(h http.Header) bool {
 }
 
 // pressure is why an event cannot be taken now, or "".
-func (s *Server) pressure(connection string, source event.Source) string {
-	limit := s.cfg.Backlog
+func (s *Server) pressure(connection string, source event.Source, backlog int) string {
+	limit := backlog
 	if source == event.AmoCRM {
 		limit = int(float64(limit) * hookShare)
-		if s.deps.Pressure.SpaceLow() {
-			return whyFull
-		}
 	}
-	if s.cfg.Backlog > 0 && s.deps.Pressure.Pending(connection) >= limit {
+	if backlog > 0 && s.deps.Pending(connection) >= limit {
 		return whyBacklog
 	}
 	return ""
@@ -114,7 +112,6 @@ func (x *exchange) keep(in event.Incoming) (store.Appended, bool) {
 	in.Event.Connection = x.connection
 	in.Event.Source = x.source
 	in.Event.ReceivedAt = x.start.UTC()
-	in.Event.BodySize = len(in.Body)
 	if in.Event.State.Settled() {
 		in.Event.SettledAt = in.Event.ReceivedAt
 	}

@@ -74,7 +74,7 @@ func TestJivo_EventIsJournaledWithItsIdentity(t *testing.T) {
 			if got.State.Settled() != got.SettledAt.Equal(got.ReceivedAt) {
 				t.Errorf("settled at %v", got.SettledAt)
 			}
-			c.want.Connection, c.want.Source, c.want.BodySize = "shop", event.Jivo, len(c.body)
+			c.want.Connection, c.want.Source = "shop", event.Jivo
 			ignored := cmpopts.IgnoreFields(event.Event{}, "ReceivedAt", "SettledAt", "Coercions", "Detail")
 			if d := cmp.Diff(c.want, got, ignored); d != "" {
 				t.Error(d)
@@ -242,7 +242,7 @@ func TestHook_IsJournaledRawOutsideAnyLine(t *testing.T) {
 	if w.Code != 200 || w.Body.Len() != 0 {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
-	want := event.Event{Connection: "shop", Source: event.AmoCRM, Kind: "leads.status", State: event.Pending, BodySize: len(body)}
+	want := event.Event{Connection: "shop", Source: event.AmoCRM, Kind: "leads.status", State: event.Pending}
 	if len(f.stored) != 1 || string(f.stored[0].Body) != body {
 		t.Fatalf("stored %+v", f.stored)
 	}
@@ -271,7 +271,7 @@ func TestHook_WithoutSenseIsKeptDeadAndAnsweredAllTheSame(t *testing.T) {
 func BenchmarkAck(b *testing.B) {
 	f := &fakes{}
 	s := New(Config{Body: bodyLimit, Backlog: 1 << 30}, Deps{
-		Journal: nothing{}, Pressure: f, Replier: f, HookKind: f.hookKind, Observer: nothing{}, Log: slog.New(slog.DiscardHandler),
+		Journal: nothing{}, Pending: f.Pending, Replier: f, HookKind: f.hookKind, Observer: nothing{}, Log: slog.New(slog.DiscardHandler),
 	})
 	s.SetConnections([]Connection{{Name: "shop", JivoSecrets: []string{jivoSecret}}})
 	body := strings.Replace(accepted, "chat_accepted", "chat_finished", 1)

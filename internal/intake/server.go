@@ -23,20 +23,15 @@ import (
 // may end at the latest (product.md §6).
 const ReplyLimit = 2 * time.Second
 
-// Journal keeps an event durably: when Append returns nil, it is on disk.
+// Journal keeps an event durably: when Append returns nil, it is on disk. When
+// space runs low it refuses amoCRM's hooks before Jivo's events.
 type Journal interface {
 	Append(ctx context.Context, in event.Incoming) (store.Appended, error)
 }
 
-// Pressure tells how near the journal is to its limits. It is asked with every
-// request and must be cheap.
-type Pressure interface {
-	// Pending is how many events of the connection are to be done.
-	Pending(connection string) int
-	// SpaceLow reports that limits.free_space will soon be touched: amoCRM's
-	// hooks are refused then, Jivo's events only by the journal's ErrFull.
-	SpaceLow() bool
-}
+// Pending is how many events of a connection are to be done. It is asked with
+// every request and must be cheap.
+type Pending func(connection string) int
 
 // Replier composes the answer to chat_accepted and chat_updated.
 type Replier interface {
@@ -81,7 +76,7 @@ type Connection struct {
 // Deps are the rooms the listener hands on to. OAuth may be nil.
 type Deps struct {
 	Journal  Journal
-	Pressure Pressure
+	Pending  Pending
 	Replier  Replier
 	HookKind HookKind
 	OAuth    OAuth
@@ -91,8 +86,8 @@ type Deps struct {
 
 // Server is the public listener's handler. It is safe for concurrent use.
 type Server struct {
-	cfg    Config
 	deps   Deps
+	cfg    atomic.Pointer[Config]
 	table  atomic.Pointer[table]
 	router *mux.Router
 	alarms alarms
@@ -100,7 +95,8 @@ type Server struct {
 
 // New builds the listener; it knows no connection until SetConnections.
 func New(cfg Config, deps Deps) *Server {
-	s := &Server{cfg: cfg, deps: deps}
+	s := &Server{deps: deps}
+	s.SetConfig(cfg)
 	s.SetConnections(nil)
 	s.router = mux.NewRouter().SkipClean(true).UseEncodedPath()
 	s.router.Handle("/jivo/{connection}/{secret}", s.endpoint(event.Jivo, s.jivo))
@@ -109,6 +105,9 @@ func New(cfg Config, deps Deps) *Server {
 	s.router.NotFoundHandler = http.HandlerFunc(s.nowhere)
 	return s
 }
+
+// SetConfig changes the bounds for the requests that begin from now on.
+func (s *Server) SetConfig(cfg Config) { s.cfg.Store(&cfg) }
 
 // SetConnections replaces all connections at once; requests under way end with
 // those they began with.

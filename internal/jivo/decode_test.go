@@ -222,38 +222,38 @@ func TestDecode_NoJSONObjectIsUnparsable(t *testing.T) {
 		return `{"event_name":"chat_accepted","a":` + strings.Repeat(open, n) + "1" + strings.Repeat(shut, n) + `}`
 	}
 	for name, body := range map[string]string{
-		"nothing":                   "",
-		"space":                     " \n\t",
-		"byte order mark":           "\uFEFF",
-		"text":                      "hello",
-		"a form":                    "event_name=chat_accepted&chat_id=1",
-		"a list":                    `[{"event_name":"chat_accepted"}]`,
-		"a string":                  `"{}"`,
-		"null":                      "null",
-		"a lone brace":              "{",
-		"cut in a key":              `{"event_na`,
-		"cut in a string":           `{"event_name":"chat_acc`,
-		"cut in an escape":          `{"event_name":"chat\`,
-		"cut after a key":           `{"event_name"`,
-		"cut after a colon":         `{"event_name":`,
-		"cut in a number":           `{"event_name":"chat_accepted","chat_id":76`,
-		"cut in a word":             `{"event_name":nul`,
-		"two objects":               `{"event_name":"chat_accepted"}{"event_name":"chat_updated"}`,
-		"text behind":               `{"event_name":"chat_accepted"} trailing`,
-		"no comma":                  `{"event_name":"chat_accepted" "chat_id":1}`,
-		"a bare word":               `{event_name:"chat_accepted"}`,
-		"a wrong brace":             `{"tags":[1}`,
-		"a bad number":              `{"chat_id":1.}`,
-		"a leading zero":            `{"chat_id":01}`,
-		"a slash without a value":   `{"event_name":"a"/}`,
-		"an endless placeholder":    `{"event_name":<` + strings.Repeat("x", 1000),
-		"arrays of 65 levels":       deep("[", "]", 65),
-		"objects of 65 levels":      deep(`{"a":`, "}", 65),
-		"half a million arrays":     deep("[", "", 500_000),
-		"half a million braces":     strings.Repeat("{", 500_000),
-		"half a million objects":    strings.Repeat(`{"a":`, 500_000),
-		"more values than memory":   `{"a":[` + strings.Repeat("0,", maxNodes) + `0]}`,
-		"a chain of keys in arrays": `{"a":` + strings.Repeat(`["k":`, 1000),
+		"nothing":                             "",
+		"space":                               " \n\t",
+		"byte order mark":                     "\uFEFF",
+		"text":                                "hello",
+		"a form":                              "event_name=chat_accepted&chat_id=1",
+		"a list":                              `[{"event_name":"chat_accepted"}]`,
+		"a string":                            `"{}"`,
+		"null":                                "null",
+		"a lone brace":                        "{",
+		"cut in a key":                        `{"event_na`,
+		"cut in a string":                     `{"event_name":"chat_acc`,
+		"cut in an escape":                    `{"event_name":"chat\`,
+		"cut after a key":                     `{"event_name"`,
+		"cut after a colon":                   `{"event_name":`,
+		"cut in a number":                     `{"event_name":"chat_accepted","chat_id":76`,
+		"cut in a word":                       `{"event_name":nul`,
+		"two objects":                         `{"event_name":"chat_accepted"}{"event_name":"chat_updated"}`,
+		"text behind":                         `{"event_name":"chat_accepted"} trailing`,
+		"no comma":                            `{"event_name":"chat_accepted" "chat_id":1}`,
+		"a bare word":                         `{event_name:"chat_accepted"}`,
+		"a wrong brace":                       `{"tags":[1}`,
+		"a bad number":                        `{"chat_id":1.}`,
+		"a leading zero":                      `{"chat_id":01}`,
+		"a slash without a value":             `{"event_name":"a"/}`,
+		"an endless placeholder":              `{"event_name":<` + strings.Repeat("x", 1000),
+		"arrays of 65 levels":                 deep("[", "]", 65),
+		"objects of 65 levels":                deep(`{"a":`, "}", 65),
+		"half a million arrays":               deep("[", "", 500_000),
+		"half a million braces":               strings.Repeat("{", 500_000),
+		"half a million objects":              strings.Repeat(`{"a":`, 500_000),
+		"more values than memory":             `{"a":[` + strings.Repeat("0,", maxNodes) + `0]}`,
+		"a chain of keys through many levels": `{"a":` + strings.Repeat(`["k":`, 1000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Decode([]byte(body))
@@ -262,6 +262,9 @@ func TestDecode_NoJSONObjectIsUnparsable(t *testing.T) {
 				t.Fatalf("Decode: %+v, %v", m, err)
 			}
 			if unparsable.Why == "" || len(unparsable.Why) > 100 {
+				t.Errorf("Why = %q", unparsable.Why)
+			}
+			if deep := strings.Contains(name, "levels") || strings.Contains(name, "million"); deep != strings.Contains(unparsable.Why, "nested too deep") {
 				t.Errorf("Why = %q", unparsable.Why)
 			}
 		})

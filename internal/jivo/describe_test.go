@@ -1,6 +1,8 @@
 package jivo
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +138,46 @@ func TestDescribe_SaysWhetherTheEventTellsWhoThisIs(t *testing.T) {
 	}
 }
 
+func TestDescribe_OlderEventsFillEmptyTagsAndAgents(t *testing.T) {
+	c := described(t, `{"event_name":"chat_accepted","visitor":{"number":1}}`)
+	decode(t, `{"event_name":"chat_accepted","visitor":{"number":1},"tags":[{"title":"old"}],"assigned_agent":{"id":1}}`).Describe(c, "RU", noon.Add(-time.Hour))
+	if len(c.Tags) != 1 || c.Responsible.ID != "1" {
+		t.Errorf("tags %q responsible %+v", c.Tags, c.Responsible)
+	}
+}
+
+func TestDescribe_AnAgentWithoutAnIDIsKnownByEmail(t *testing.T) {
+	c := described(t,
+		`{"event_name":"client_updated","client_id":1,"assigned_agent":{"id":7,"email":"a7@b.cc","name":"A7"}}`,
+		`{"event_name":"client_updated","client_id":1,"assigned_agent":{"email":"a7@b.cc","name":"A8"}}`)
+	if want := (event.Agent{ID: "7", Email: "a7@b.cc", Name: "A8"}); c.Responsible != want {
+		t.Errorf("responsible %+v, want %+v", c.Responsible, want)
+	}
+}
+
+func TestDescribe_OnlyAChangeMovesUpdatedAt(t *testing.T) {
+	same := `{"event_name":"chat_accepted","visitor":{"number":1,"name":"A"}}`
+	c := described(t, same, same)
+	if !c.UpdatedAt.Equal(noon) || !c.ReceivedAt.Equal(noon.Add(time.Minute)) {
+		t.Errorf("updated %v received %v", c.UpdatedAt, c.ReceivedAt)
+	}
+}
+
+func TestDescribe_LeavesCopiesOfThePictureAlone(t *testing.T) {
+	c := &event.Client{Phones: append(make([]string, 0, 8), "+79990000001")}
+	before := *c
+	for _, number := range []string{"+79990000002", "+79990000003"} {
+		branch := before
+		decode(t, `{"event_name":"chat_accepted","visitor":{"phone":"`+number+`"}}`).Describe(&branch, "RU", noon)
+		if number == "+79990000002" {
+			c = &branch
+		}
+	}
+	if diff := cmp.Diff([]string{"+79990000001", "+79990000002"}, c.Phones); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDescribe_AnOldPictureStaysDescribed(t *testing.T) {
 	c := described(t, `{"event_name":"chat_accepted","visitor":{"number":1}}`, `{"event_name":"client_attribute_updated","client_id":1,"attributes":{"a":1}}`)
 	if !c.Described || !c.ReceivedAt.Equal(noon) {
@@ -215,6 +257,17 @@ func TestHasContact(t *testing.T) {
 	}
 }
 
+func TestTouch_KeepsSixteenMarks(t *testing.T) {
+	var marks strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&marks, "m%d=v|", i)
+	}
+	touch := decode(t, `{"event_name":"chat_accepted","session":{"utm":"`+marks.String()+`m0=w"}}`).Touch(noon)
+	if len(touch.UTM) != maxUTM || touch.UTM["m0"] != "w" {
+		t.Errorf("%d marks, m0=%s", len(touch.UTM), touch.UTM["m0"])
+	}
+}
+
 func TestTouch(t *testing.T) {
 	utm := func(pairs ...string) map[string]string {
 		out := map[string]string{}
@@ -233,6 +286,7 @@ func TestTouch(t *testing.T) {
 		`{"event_name":"chat_accepted","session":{"utm":"source=google|medium=cpc|term"}}`:                                                           {UTM: utm("source", "google", "medium", "cpc")},
 		`{"event_name":"chat_accepted","session":{"utm":"campaign=(direct)|source=(direct)"}}`:                                                       {UTM: utm("campaign", "(direct)", "source", "(direct)")},
 		`{"event_name":"chat_accepted","session":{"utm":"source=pipe|medium=cpc","utm_json":{"source":"json","medium":"","term":null,"place":"x"}}}`: {UTM: utm("source", "json", "medium", "cpc", "place", "x")},
+		`{"event_name":"chat_accepted","session":{"utm_json":{"source":"plain","utm_source":"prefixed"}}}`:                                           {UTM: utm("source", "plain")},
 		`{"event_name":"chat_accepted","session":{"utm":"utm_Source=a=b|","utm_json":{"utm_term":"t"}}}`:                                             {UTM: utm("source", "a=b", "term", "t")},
 		`{"event_name":"chat_accepted","session":{"utm":"term=%D0%BE%D0%BA%D0%BD%D0%B0%0A|content=100%|campaign=a+b|medium=%ff"}}`:                   {UTM: utm("term", "окна", "content", "100%", "campaign", "a+b", "medium", "%ff")},
 	} {

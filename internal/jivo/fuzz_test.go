@@ -109,7 +109,7 @@ func BenchmarkDecode(b *testing.B) {
 	for name, body := range map[string][]byte{
 		"4MiB_brackets": bytes.Repeat([]byte{'['}, 4<<20),
 		"4MiB_nested":   append([]byte(`{"a":`), bytes.Repeat([]byte{'['}, 4<<20)...),
-		"4MiB_objects":  []byte(`{"event_name":"chat_accepted","tags":[` + strings.Repeat(`{},`, 1_000_000) + `{}]}`),
+		"4MiB_objects":  []byte(`{"event_name":"chat_finished","chat":{"messages":[` + strings.Repeat(`{},`, 250_000) + `{}]}}`),
 		"4MiB_controls": []byte(`{"event_name":"chat_accepted","message":["` + strings.Repeat("\x01\",\"", 800_000) + `"]}`),
 		"4MiB_keys":     []byte(`{"event_name":"chat_accepted"` + strings.Repeat(`,"q":1`, 500_000) + `}`),
 		"4MiB_spaces":   []byte(`{"event_name":"chat_accepted"` + strings.Repeat(" ", 4<<20) + `}`),

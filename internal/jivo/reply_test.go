@@ -14,7 +14,7 @@ func TestReply_WireForm(t *testing.T) {
 	for want, r := range map[string]Reply{
 		`{"result":"ok"}`:                             {},
 		`{"result":"unparsable"}`:                     {Result: "unparsable"},
-		`{"result":"ok","enable_assign":true}`:        {Result: "ОК", EnableAssign: &on, ContactInfo: &ContactInfo{}},
+		`{"result":"ok","enable_assign":true}`:        {Result: "ок", EnableAssign: &on, ContactInfo: &ContactInfo{}},
 		`{"result":"ok","enable_assign":false}`:       {Result: "ок", EnableAssign: &off, CustomData: []Item{{Title: "a", Content: " \n"}}},
 		`{"result":"ok","crm_link":"https://x/1"}`:    {CRMLink: "https://x/1"},
 		`{"result":"ok","contact_info":{"name":"N"}}`: {ContactInfo: &ContactInfo{Name: "N"}},

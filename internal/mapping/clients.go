@@ -21,7 +21,7 @@ type person struct {
 }
 
 func (s *session) person(o event.Object) person {
-	if c, ok := o["client"].(event.Object); ok && len(objects(c, "contacts")) > 0 {
+	if c, ok := o["client"].(event.Object); ok && len(few(c, "contacts")) > 0 {
 		o = c // assigned_status
 	}
 	names := s.in.names()
@@ -33,12 +33,12 @@ func (s *session) person(o event.Object) person {
 	if p.company == "" {
 		p.company = line(names.Organization(firstOf(id(o, "organization", "organization_id"), id(o, "organization", "id"))))
 	}
-	for _, t := range objects(o, "tags") {
+	for _, t := range few(o, "tags") {
 		p.tags = appendNew(p.tags, line(firstOf(names.Tag(firstOf(id(t, "tag_id"), id(t, "id"))), str(t, "title"))))
 	}
 	p.phones = appendNew(nil, phone.Soft(str(o, "visitor", "phone"), s.p.env.Region))
 	p.emails = appendNew(nil, phone.Email(str(o, "visitor", "email")))
-	for _, c := range objects(o, "contacts") {
+	for _, c := range few(o, "contacts") {
 		if str(c, "contact_type") == "email" {
 			p.emails = appendNew(p.emails, phone.Email(str(c, "contact")))
 		} else {

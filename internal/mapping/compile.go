@@ -33,7 +33,9 @@ type Builtin struct {
 type StageTarget struct{ Pipeline, Stage string }
 
 // Problem is one thing wrong with the rules. Line and Col are 0 where the
-// place is not known.
+// place is not known. Inside a Text, Line is the Text's and Col counts on from
+// its first character, line breaks and all: who read the file knows how the
+// text is written there, and turns it into a place (config does).
 type Problem struct {
 	Line, Col int
 	Msg       string
@@ -158,12 +160,10 @@ func Compile(rules []Rule, env Env) (*Program, []Problem) {
 	return nil, c.problems
 }
 
-// problemAt records a problem `offset` characters into t. Where t spans lines
-// the column of a later line is not known, and t's own place is given.
+// problemAt records a problem `offset` characters into t.
 func (c *compiler) problemAt(t Text, offset int, format string, args ...any) {
 	p := Problem{Line: t.Line, Col: t.Col, Msg: fmt.Sprintf(format, args...)}
-	before := []rune(t.Value)
-	if t.Line > 0 && !slices.Contains(before[:min(offset, len(before))], '\n') {
+	if t.Line > 0 {
 		p.Col += offset
 	}
 	c.problems = append(c.problems, p)

@@ -93,8 +93,6 @@ func unprintable(t reflect.Type) string {
 		return ""
 	}
 	switch t.Kind() {
-	case reflect.Func:
-		return "this is a function: call it with ()"
 	case reflect.Map:
 		return "this is an object, not a text: name one of its fields"
 	}
@@ -134,7 +132,7 @@ func between(s, from, to string) string {
 func plainTypes(msg string) string {
 	return strings.NewReplacer(
 		"map[string]interface {}", "object", "[]interface {}", "list", "interface {}", "any",
-		"float64", "number", "token EOF", "end", "Operator(", "(", "Identifier(", "(", "Bracket(", "(",
+		"float64", "number", "token EOF", "end of the expression", "Operator(", "(", "Identifier(", "(", "Bracket(", "(",
 	).Replace(msg)
 }
 

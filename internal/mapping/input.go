@@ -103,7 +103,7 @@ func Contacts(in *Input, region string) (phones, emails []string) {
 	addPhone(str(in.Fields, "visitor", "phone"))
 	addEmail(str(in.Fields, "visitor", "email"))
 	for _, at := range [][]string{{"contacts"}, {"client", "contacts"}} {
-		for _, c := range objects(in.Fields, at...) {
+		for _, c := range few(in.Fields, at...) {
 			if str(c, "contact_type") == "email" {
 				addEmail(str(c, "contact"))
 			} else {
@@ -177,9 +177,23 @@ func id(o event.Object, path ...string) string {
 	return ""
 }
 
+// maxListed is how many contacts, tags or agents of one event are looked at: a
+// person has few, and an event may be megabytes of them.
+const maxListed = 200
+
+// few is objects, but no more than anybody has.
+func few(o event.Object, path ...string) []event.Object {
+	list, _ := at(o, path...).([]any)
+	return asObjects(list[:min(len(list), maxListed)])
+}
+
 // objects is the list of objects at a path.
 func objects(o event.Object, path ...string) []event.Object {
 	list, _ := at(o, path...).([]any)
+	return asObjects(list)
+}
+
+func asObjects(list []any) []event.Object {
 	out := make([]event.Object, 0, len(list))
 	for _, x := range list {
 		if m, ok := x.(event.Object); ok {

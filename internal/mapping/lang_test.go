@@ -114,7 +114,7 @@ func TestExpressions_UnionMergesObjects(t *testing.T) {
 func TestExpressions_FieldErrorDropsTheFieldOnly(t *testing.T) {
 	in := input("offline_message", sample(obj{"message": "secret text"}))
 	p := compiled(t, testEnv(), Rule{Name: tx("r"), On: txs("offline_message"),
-		Lead: &LeadBlock{Create: yes(), Name: tx(`{{ int(message) }}`), Price: tx(`{{ 5 % 0 }}`), Tags: txs("kept")}})
+		Lead: &LeadBlock{Create: yes(), Name: tx(`{{ int(message) }}`), Price: tx(`{{ date(message) }}`), Tags: txs("kept")}})
 	_, d := mapped(t, p, in, event.CRM{})
 	if d.Lead.Name != "" || d.Lead.Price != "" || !cmp.Equal(d.Lead.Tags, []string{"kept"}) {
 		t.Errorf("lead %+v", d.Lead)

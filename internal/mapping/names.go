@@ -17,10 +17,12 @@ type names struct {
 	scope *scope
 	after bool
 
-	called  map[string]bool
-	unknown []unknownName
-	lets    map[string]bool
-	other   []fault
+	functions map[string]any
+	called    map[string]bool
+	unknown   []unknownName
+	uncalled  map[ast.Node]string // functions named but not called
+	lets      map[string]bool
+	other     []fault
 }
 
 type unknownName struct {
@@ -30,7 +32,7 @@ type unknownName struct {
 }
 
 func newNames(c *compiler, sc *scope, after bool) *names {
-	return &names{c: c, scope: sc, after: after, called: map[string]bool{}, lets: map[string]bool{}}
+	return &names{c: c, scope: sc, after: after, functions: signatures(), called: map[string]bool{}, lets: map[string]bool{}, uncalled: map[ast.Node]string{}}
 }
 
 // Visit implements ast.Visitor; children come before their parents.
@@ -43,6 +45,9 @@ func (v *names) Visit(node *ast.Node) {
 		}
 		if _, ok := m[n.Value]; !ok {
 			v.unknown = append(v.unknown, unknownName{node: n, name: n.Value})
+		}
+		if _, ok := v.functions[n.Value]; ok {
+			v.uncalled[n] = n.Value
 		}
 	case *ast.VariableDeclaratorNode:
 		v.lets[n.Name] = true
@@ -59,6 +64,7 @@ func (v *names) call(n *ast.CallNode) {
 		return
 	}
 	v.called[callee.Value] = true
+	delete(v.uncalled, callee)
 	for i := range v.unknown {
 		if v.unknown[i].node == ast.Node(callee) {
 			v.unknown[i].function = true
@@ -106,6 +112,11 @@ func (v *names) faults() []fault {
 			out = append(out, fault{u.node.Location().From, v.say(u)})
 		}
 	}
+	for node, name := range v.uncalled {
+		if !v.lets[name] {
+			out = append(out, fault{node.Location().From, fmt.Sprintf("%s is a function: call it with ()", name)})
+		}
+	}
 	slices.SortStableFunc(out, func(a, b fault) int { return a.at - b.at })
 	return slices.Compact(out)
 }
@@ -125,7 +136,7 @@ func (v *names) say(u unknownName) string {
 		return fmt.Sprintf("%q is a field of %s, and `on` lists no such event", u.name, someOf(owners))
 	}
 	if slices.Contains(functionNames(), u.name) {
-		return fmt.Sprintf("%q is a function: call it with ()", u.name)
+		return fmt.Sprintf("%s is a function: call it with ()", u.name)
 	}
 	return fmt.Sprintf("no event of this rule has a field %q%s", u.name, didYouMean(u.name, v.scope.names(v.after)))
 }

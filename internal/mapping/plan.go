@@ -193,8 +193,7 @@ func setField(e *event.Entity, key, value string) {
 // held makes notes of the transcripts of the client's anonymous time, once
 // they have a contact.
 func (s *session) held() []event.Note {
-	found := s.crm.Contact.ID != "" || s.plan.Contact != nil && s.plan.Contact.Create
-	if !found || s.plan.Contact == nil || s.plan.Contact.Linked {
+	if s.plan.Contact == nil || s.crm.Contact.ID == "" && !s.plan.Contact.Create {
 		return nil
 	}
 	var out []event.Note

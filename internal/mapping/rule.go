@@ -4,8 +4,9 @@
 // (Desired). It knows no clock, no network and no store.
 package mapping
 
-// Text is a scalar of the config with the place it stands at, so that a
-// compile error can point there. Line and Col count from 1; 0 means a built-in.
+// Text is a scalar of the config with the place of its first character (inside
+// the quotes, if it has any), so that a compile error can point into it. Line
+// and Col count from 1, Col in characters; Line 0 means a built-in.
 type Text struct {
 	Value     string
 	Line, Col int

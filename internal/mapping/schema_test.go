@@ -2,7 +2,6 @@ package mapping
 
 import (
 	"maps"
-	"slices"
 	"testing"
 	"time"
 
@@ -216,8 +215,6 @@ func txs(list ...string) []Text {
 
 func yes() *bool { b := true; return &b }
 
-func no() *bool { b := false; return &b }
-
 // testNames is a Names with a few entries.
 type testNames struct{ noNames }
 
@@ -264,5 +261,3 @@ func (testNames) Organization(id string) string {
 }
 
 func (testNames) Category(id string) string { return "category " + id }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

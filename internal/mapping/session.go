@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -82,12 +83,12 @@ func (s *session) shared() map[string]any {
 		"extra":      objectOr(s.in.Fields["extra"]),
 		"attributes": s.attributes(),
 
-		"has_contact": func() bool { return HasContact(s.in, s.p.env.Region) },
+		"has_contact": sync.OnceValue(func() bool { return HasContact(s.in, s.p.env.Region) }),
 		"known":       func() bool { return s.in.Known },
 		"has":         func(v any) bool { return !empty(v) },
 		"lookup":      func(table, key any) string { return s.p.env.Tables[print.text(table)][print.text(key)] },
 		"phone":       func(v any) string { return phone.Soft(print.text(v), s.p.env.Region) },
-		"transcript":  func() string { return s.p.Transcript(s.in) },
+		"transcript":  sync.OnceValue(func() string { return s.p.Transcript(s.in) }),
 		"origin":      s.origin,
 		"local":       s.local,
 		"string":      print.text,
@@ -123,10 +124,11 @@ func (s *session) attributes() event.Object {
 	return out
 }
 
-// utm merges session.utm_json over session.utm; a touch to credit replaces both.
+// utm merges session.utm_json over session.utm; a touch to credit that came by
+// an advertisement replaces both.
 func (s *session) utm() event.Object {
 	got := map[string]string{}
-	if s.in.Touch != nil {
+	if s.in.Touch != nil && len(s.in.Touch.UTM) > 0 {
 		got = s.in.Touch.UTM
 	} else {
 		for part := range strings.SplitSeq(str(s.in.Fields, "session", "utm"), "|") {
@@ -191,8 +193,13 @@ func (s *session) origin() string {
 	page, title := str(s.in.Fields, "page", "url"), str(s.in.Fields, "page", "title")
 	city, country := str(s.in.Fields, "session", "geoip", "city"), str(s.in.Fields, "session", "geoip", "country")
 	if touch := s.in.Touch; touch != nil {
-		page, title, city, country = touch.Page, touch.Title, touch.City, touch.Country
-		if !touch.At.IsZero() {
+		if touch.Page != "" {
+			page, title = touch.Page, touch.Title
+		}
+		if touch.City != "" || touch.Country != "" {
+			city, country = touch.City, touch.Country
+		}
+		if !touch.At.IsZero() && touch.At.Before(s.in.Received) {
 			add(t.firstVisit, touch.At.In(s.in.location()).Format(t.dateTime))
 		}
 	}

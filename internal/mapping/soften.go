@@ -104,8 +104,7 @@ func softSide(side *ast.Node, other ast.Node) {
 }
 
 func unknown(n ast.Node) bool {
-	nt := n.Nature()
-	return nt.Type == nil && !nt.Nil
+	return n.Type().Kind() == reflect.Interface && !n.Nature().Nil
 }
 
 // zeroOf is the zero value of a checked type; nil where it is not known.

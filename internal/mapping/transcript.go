@@ -99,7 +99,7 @@ func isVisitor(m event.Object) bool {
 // operators are the names of the agents an event lists, by id.
 func operators(in *Input) map[string]string {
 	out := map[string]string{}
-	list := append(objects(in.Fields, "agents"), objectOr(in.Fields["agent"]))
+	list := append(few(in.Fields, "agents"), objectOr(in.Fields["agent"]))
 	for _, a := range list {
 		if n := id(a, "id"); n != "" {
 			out[n] = firstOf(line(str(a, "name")), line(str(a, "email")))
@@ -122,7 +122,7 @@ func (p *Program) closing(in *Input) []string {
 		out = append(out, p.texts.rating+": "+rate)
 	}
 	var who []string
-	for _, a := range objects(in.Fields, "agents") {
+	for _, a := range few(in.Fields, "agents") {
 		n := id(a, "id")
 		who = appendNew(who, firstOf(line(str(a, "name")), line(str(a, "email")), line(in.names().Agent(n).Name)))
 	}

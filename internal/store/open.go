@@ -35,6 +35,9 @@ var migrations = map[int]func(*bolt.Tx) error{}
 // anew only when nobody reads, so that a long backup would hold up the writer.
 const initialMap = 1 << 30
 
+// allocSize is the step the file grows by.
+const allocSize = 4 << 20
+
 // openFile opens a file that has been checked, or makes one.
 func openFile(path string, readOnly bool, now func() time.Time) (*bolt.DB, error) {
 	if !readOnly {
@@ -128,6 +131,7 @@ func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
 	db, err = bolt.Open(path, 0o600, o)
 	switch {
 	case err == nil:
+		db.AllocSize = allocSize
 		return db, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, &OpenError{Path: path, Kind: ErrLocked}
@@ -195,13 +199,14 @@ func readVersion(tx *bolt.Tx) (int, error) {
 	return version, nil
 }
 
-// walk visits every key, and so every page but those of long values.
+// walk visits every key, and so every page but those of long values. A store
+// has buckets at its root only: a nested one is a damaged entry.
 func walk(tx *bolt.Tx) error {
 	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
 		var last []byte
-		return b.ForEach(func(k, _ []byte) error {
-			if last != nil && string(last) >= string(k) {
-				return fmt.Errorf("%w: keys out of order", ErrCorrupt)
+		return b.ForEach(func(k, v []byte) error {
+			if v == nil || (last != nil && string(last) >= string(k)) {
+				return fmt.Errorf("%w: keys that make no sense", ErrCorrupt)
 			}
 			last = k
 			return nil

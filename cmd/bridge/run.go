@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/lmittmann/tint"
+	"golang.org/x/term"
+
+	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/config"
+)
+
+type runCmd struct {
+	Config string `short:"c" required:"" help:"The config file." placeholder:"config.yaml"`
+}
+
+// Run serves until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads
+// the config again.
+func (c runCmd) Run(e *env) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	log := newLog(e.stderr, cfg.Log)
+	for _, w := range cfg.Warnings {
+		log.Warn(w.String())
+	}
+	a, err := app.New(cfg, app.Options{
+		Version: versionText(), Log: log,
+		Reload: func() (*config.Config, error) { return loadConfig(c.Config) },
+	})
+	if err != nil {
+		return outside{err}
+	}
+	defer a.Close()
+	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal has its default effect: the end, at once
+	}()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	if err := a.Run(ctx, reload); err != nil {
+		return outside{err}
+	}
+	return nil
+}
+
+// newLog makes the log as the config wants it; colours only for a terminal.
+func newLog(w io.Writer, cfg config.Log) *slog.Logger {
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level}))
+	}
+	return slog.New(tint.NewHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: "2006-01-02 15:04:05.000", NoColor: !isTerminal(w)}))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// errNotSettled: the demo's time was up.
+var errNotSettled = errors.New("not everything settled in time")

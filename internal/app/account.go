@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/delivery"
+	"github.com/jivo-amocrm/bridge/internal/store"
+	"github.com/jivo-amocrm/bridge/internal/upkeep"
+)
+
+// account is one amoCRM account with everything that its connections share:
+// client, token, dictionary, contact directory, pause and locks.
+type account struct {
+	host   string
+	print  string // of the settings it was made with: another print is another account object
+	client *amocrm.Client
+	static *amocrm.StaticToken // one of static and oauth
+	oauth  *amocrm.OAuth
+	keeper *upkeep.Keeper
+	shared *delivery.Account
+
+	stop func()
+	work sync.WaitGroup
+	once sync.Once
+}
+
+// fingerprint changes with every setting that a client is made of.
+func fingerprint(c *config.AmoCRM) string {
+	var id, secret, redirect string
+	if c.OAuth != nil {
+		id, secret, redirect = c.OAuth.ClientID, c.OAuth.ClientSecret.Reveal(), c.OAuth.RedirectURL
+	}
+	return fmt.Sprintf("%q", []any{c.Account, c.Token.Reveal(), id, secret, redirect, c.RequestsPerSecond, c.Batch, c.Timeout, c.Probe, c.Sweep, c.Refresh, c.ContactsSync, c.MarkerField})
+}
+
+// openAccount makes and starts the account of a connection.
+func (a *App) openAccount(c *config.Connection) *account {
+	cfg := c.AmoCRM
+	acc := &account{host: cfg.Host, print: fingerprint(&cfg)}
+	tokens := a.tokens(acc, c)
+	acc.client = amocrm.New(amocrm.Config{
+		BaseURL: cfg.Account, RPS: cfg.RequestsPerSecond, Batch: cfg.Batch, Timeout: cfg.Timeout, Probe: cfg.Probe,
+		Refresh: cfg.Refresh, MarkerField: cfg.MarkerField, Region: c.Region, UserAgent: "jivo-amocrm-bridge/" + a.opt.Version,
+		OnPause: func(s amocrm.Status) { a.paused(acc, s) },
+	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
+	acc.keeper = upkeep.New(upkeep.Config{
+		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
+		Load: func(ctx context.Context) (*amocrm.Dictionary, error) {
+			return amocrm.LoadDictionary(ctx, acc.client)
+		},
+		Changed: func() { a.dictionaryCame(acc) },
+		Drop:    drop,
+	}, acc.client, a.store, a.log)
+	acc.shared = &delivery.Account{
+		Host: cfg.Host, CRM: acc.client, Dict: acc.keeper.Dict, Doubtful: acc.keeper.Doubtful,
+		Complete: acc.keeper.Complete, Idle: acc.client.Idle,
+	}
+	ctx, cancel := context.WithCancel(a.life)
+	acc.stop = cancel
+	for _, run := range []func(context.Context){acc.client.Run, acc.keeper.Run} {
+		acc.work.Go(func() { run(ctx) })
+	}
+	return acc
+}
+
+// close ends the account's goroutines; requests under way are waited for.
+func (acc *account) close() {
+	acc.once.Do(func() {
+		acc.stop()
+		acc.client.Close()
+		acc.work.Wait()
+	})
+}
+
+func (a *App) tokens(acc *account, c *config.Connection) amocrm.Tokens {
+	if c.AmoCRM.OAuth == nil {
+		acc.static = amocrm.NewStaticToken(c.AmoCRM.Token.Reveal())
+		return acc.static
+	}
+	o := c.AmoCRM.OAuth
+	acc.oauth = amocrm.NewOAuth(amocrm.OAuthConfig{
+		BaseURL: c.AmoCRM.Account, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), RedirectURL: o.RedirectURL,
+		UserAgent: "jivo-amocrm-bridge/" + a.opt.Version, Hint: "run `bridge auth -c " + a.cfg.File + " " + c.Name + "` and consent in the browser",
+	}, pairs{a.store, c.AmoCRM.Host}, a.opt.Transport, a.log)
+	return acc.oauth
+}
+
+// info is how the account's token stands.
+func (acc *account) info() amocrm.TokenInfo {
+	if acc.oauth != nil {
+		return acc.oauth.Info()
+	}
+	return acc.static.Info()
+}
+
+// kickWhenResumed has the dispatcher look again once the account's present pause
+// has ended.
+func (a *App) kickWhenResumed(acc *account) {
+	select {
+	case <-acc.client.Resumed():
+		a.disp.Kick()
+	case <-a.lifetime().Done():
+	}
+}
+
+// banWindow: ban pages from two accounts of one platform within it are a ban by
+// IP, and pause all of that platform (product.md §2).
+const banWindow = 5 * time.Minute
+
+// paused is told of each pause an account's client found by itself.
+func (a *App) paused(acc *account, s amocrm.Status) {
+	go a.kickWhenResumed(acc) // ends with the pause
+	if s.Reason != amocrm.Banned {
+		return
+	}
+	platform := amocrm.Platform(acc.host)
+	if platform == "" {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	banned := false
+	for _, other := range a.accounts {
+		if other == acc || amocrm.Platform(other.host) != platform {
+			continue
+		}
+		st := other.client.State()
+		banned = banned || (st.Paused && st.Reason == amocrm.Banned && time.Since(st.Since) < banWindow)
+	}
+	if !banned {
+		return
+	}
+	a.log.Error("two accounts of one platform answer with the ban page: the address of this machine is banned", "platform", platform)
+	for _, other := range a.accounts {
+		if amocrm.Platform(other.host) == platform && !other.client.State().Paused {
+			go func() {
+				other.client.PauseFor(amocrm.Banned, banWindow)
+				a.kickWhenResumed(other)
+			}()
+		}
+	}
+}
+
+// pairs keeps an account's grant in the store.
+type pairs struct {
+	st   *store.Store
+	host string
+}
+
+// Load implements amocrm.PairStore.
+func (p pairs) Load(context.Context) (pair amocrm.Pair, found bool, err error) {
+	err = p.st.View(func(tx *store.Tx) error {
+		pair, found, err = store.Get[amocrm.Pair](tx, store.Tokens, store.Key(p.host))
+		return err
+	})
+	return pair, found, err
+}
+
+// Save implements amocrm.PairStore.
+func (p pairs) Save(ctx context.Context, pair amocrm.Pair) error {
+	return p.st.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Tokens, store.Key(p.host), pair) })
+}
+
+// errOtherAccount: the connection's name is pinned to another amoCRM account.
+var errOtherAccount = errors.New("this name belongs to another amoCRM account in the store; use another name, or another data folder")
+
+// pin ties a connection's name to its amoCRM account for good.
+func (a *App) pin(name string, accountID int64) error {
+	if accountID == 0 {
+		return nil
+	}
+	return a.store.Update(context.Background(), func(tx *store.Tx) error {
+		have, ok, err := store.Get[int64](tx, store.Pins, store.Key(name))
+		if err != nil {
+			return err
+		}
+		if ok && have != accountID {
+			return errOtherAccount
+		}
+		if ok {
+			return nil
+		}
+		return store.Set(tx, store.Pins, store.Key(name), accountID)
+	})
+}

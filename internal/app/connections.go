@@ -1,0 +1,208 @@
+package app
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/card"
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/delivery"
+	"github.com/jivo-amocrm/bridge/internal/intake"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/store"
+	"github.com/jivo-amocrm/bridge/internal/upkeep"
+)
+
+// noteLimit is how many characters one note holds; longer transcripts become
+// several. amoCRM names no limit (amocrm-api.md §4.6).
+const noteLimit = 10_000
+
+// connection is one connection of the config that is running.
+type connection struct {
+	cfg     *config.Connection
+	account *account
+	card    card.Connection
+	refused error // the store has this name for another account
+}
+
+// apply takes a config over: accounts whose settings did not change go on,
+// others are opened or closed, and every room learns of its connections.
+func (a *App) apply(cfg *config.Config) {
+	a.mu.Lock()
+	for name, c := range a.conns {
+		if cfg.Connection(name) == nil {
+			a.removed[name] = c.cfg.AmoCRM.Account
+		}
+	}
+	a.cfg = cfg
+	wanted := map[string]string{}
+	for _, c := range cfg.Connections {
+		wanted[c.AmoCRM.Host] = fingerprint(&c.AmoCRM)
+	}
+	var old []*account
+	for host, acc := range a.accounts {
+		if wanted[host] != acc.print {
+			old = append(old, acc)
+			delete(a.accounts, host)
+		}
+	}
+	a.mu.Unlock()
+	for _, acc := range old {
+		acc.close()
+	}
+	a.mu.Lock()
+	for _, c := range cfg.Connections {
+		delete(a.removed, c.Name)
+		if a.accounts[c.AmoCRM.Host] == nil {
+			a.accounts[c.AmoCRM.Host] = a.openAccount(c)
+		}
+	}
+	a.mu.Unlock()
+	a.connect()
+}
+
+// connect gives every room its connections as they now are.
+func (a *App) connect() {
+	a.mu.Lock()
+	cfg := a.cfg
+	conns := map[string]*connection{}
+	byHost := map[string][]upkeep.Connection{}
+	for _, c := range cfg.Connections {
+		acc := a.accounts[c.AmoCRM.Host]
+		r := &connection{cfg: c, account: acc, card: a.cardOf(c, acc)}
+		conns[c.Name] = r
+		byHost[acc.host] = append(byHost[acc.host], upkeep.Connection{
+			Name: c.Name, HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, Region: regionOf(c, acc.keeper.Dict()),
+		})
+	}
+	accounts := make([]*account, 0, len(a.accounts))
+	for _, acc := range a.accounts {
+		accounts = append(accounts, acc)
+	}
+	a.mu.Unlock()
+
+	var work []*delivery.Connection
+	var doors []intake.Connection
+	for name, r := range conns {
+		doors = append(doors, door(r.cfg))
+		dict := r.account.keeper.Dict()
+		if dict == nil {
+			work = append(work, delivered(r.cfg, r.account, nil))
+			continue
+		}
+		if r.refused = a.pin(name, dict.AccountID); r.refused != nil {
+			a.log.Error("connection not worked", "connection", name, "error", r.refused)
+			continue
+		}
+		work = append(work, delivered(r.cfg, r.account, dict))
+	}
+	a.mu.Lock()
+	a.conns = conns
+	a.mu.Unlock()
+	for _, acc := range accounts {
+		acc.keeper.SetConnections(byHost[acc.host])
+	}
+	a.intake.SetConnections(doors)
+	a.disp.SetConnections(work)
+}
+
+// dictionaryCame is told when an account's dictionary was read for the first
+// time: zone, region and pin follow from it.
+func (a *App) dictionaryCame(acc *account) {
+	a.connect()
+}
+
+func hookURL(cfg *config.Config, c *config.Connection) string {
+	if cfg.PublicURL == "" || len(c.AmoCRM.WebhookSecrets) == 0 {
+		return ""
+	}
+	return cfg.PublicURL + "/amocrm/" + c.Name + "/" + c.AmoCRM.WebhookSecrets[0].Reveal()
+}
+
+func door(c *config.Connection) intake.Connection {
+	d := intake.Connection{Name: c.Name, Channels: c.Jivo.Channels, OAuth: c.AmoCRM.OAuth != nil}
+	for _, s := range c.Jivo.Secrets {
+		d.JivoSecrets = append(d.JivoSecrets, s.Reveal())
+	}
+	for _, s := range c.AmoCRM.WebhookSecrets {
+		d.AmoSecrets = append(d.AmoSecrets, s.Reveal())
+	}
+	return d
+}
+
+// regionOf and zoneOf are the connection's, else the account's.
+func regionOf(c *config.Connection, dict *amocrm.Dictionary) string {
+	if c.Region != "" || dict == nil {
+		return c.Region
+	}
+	return strings.ToUpper(dict.Country)
+}
+
+func zoneOf(c *config.Connection, dict *amocrm.Dictionary) *time.Location {
+	if c.Location != nil {
+		return c.Location
+	}
+	if dict != nil && dict.Location() != nil {
+		return dict.Location()
+	}
+	return time.UTC
+}
+
+func delivered(c *config.Connection, acc *account, dict *amocrm.Dictionary) *delivery.Connection {
+	region, zone := regionOf(c, dict), zoneOf(c, dict)
+	d := &delivery.Connection{
+		Name: c.Name, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
+		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
+		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
+		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,
+		Shaper: func(dict *amocrm.Dictionary) *amocrm.Shaper {
+			return &amocrm.Shaper{Dict: dict, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone}
+		},
+	}
+	if h := c.WorkHours; h != nil {
+		d.Hours = delivery.Hours{Days: h.Days, From: h.From, To: h.To}
+	}
+	return d
+}
+
+func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
+	name, batch, rps := c.Name, c.AmoCRM.Batch, c.AmoCRM.RequestsPerSecond
+	return card.Connection{
+		Name: name, BaseURL: c.AmoCRM.Account, Account: acc.host, Language: c.Language,
+		Region: regionOf(c, acc.keeper.Dict()), Location: zoneOf(c, acc.keeper.Dict()), Dict: acc.keeper.Dict,
+		Wait: c.Reply.Wait, Refresh: c.AmoCRM.Refresh, Link: c.Reply.CRMLink, ContactInfo: c.Reply.ContactInfo, Assign: c.Reply.EnableAssign,
+		Templates: replyTemplates(c),
+		Held: func() bool {
+			// A queue that takes longer than the wait: what stands before this
+			// event goes in groups of up to `batch`.
+			ahead := a.store.Counts(name).Pending
+			return acc.client.State().Paused || acc.keeper.Dict() == nil || float64(ahead) > c.Reply.Wait.Seconds()*rps*float64(batch)
+		},
+	}
+}
+
+// cardConnection finds a connection for replies and hooks.
+func (a *App) cardConnection(name string) (card.Connection, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, ok := a.conns[name]
+	if !ok {
+		return card.Connection{}, false
+	}
+	return c.card, true
+}
+
+// dirty has a lead's card read again.
+func (a *App) dirty(connection string, leadID int64) {
+	a.mu.Lock()
+	c := a.conns[connection]
+	a.mu.Unlock()
+	if c != nil {
+		c.account.keeper.Dirty(connection, leadID)
+	}
+}
+
+// isTrouble reports whether an error of the store is one that passes.
+func isTrouble(err error) bool { return errors.Is(err, store.ErrFull) }

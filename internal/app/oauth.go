@@ -1,0 +1,117 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+)
+
+// consentFor is how long a person may take to consent.
+const consentFor = time.Hour
+
+// states are the OAuth states given out: a redirect that carries none of them is
+// somebody else's.
+type states struct {
+	mu   sync.Mutex
+	live map[string]consent
+}
+
+type consent struct {
+	connection string
+	until      time.Time
+}
+
+func newStates() *states { return &states{live: map[string]consent{}} }
+
+// give makes a state for a connection.
+func (s *states) give(connection string) string {
+	state := rand.Text()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, c := range s.live {
+		if time.Now().After(c.until) {
+			delete(s.live, k)
+		}
+	}
+	s.live[state] = consent{connection, time.Now().Add(consentFor)}
+	return state
+}
+
+// take uses a state up.
+func (s *states) take(state, connection string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.live[state]
+	if !ok || c.connection != connection || time.Now().After(c.until) {
+		return false
+	}
+	delete(s.live, state)
+	return true
+}
+
+// errNoOAuth says that a connection has a long-lived token.
+var errNoOAuth = errors.New("this connection has a long-lived token; there is nothing to consent to")
+
+// ConsentURL gives the page on which a person lets the connection in.
+func (a *App) ConsentURL(connection string) (string, error) {
+	a.mu.Lock()
+	c := a.conns[connection]
+	a.mu.Unlock()
+	switch {
+	case c == nil:
+		return "", errors.New("no such connection")
+	case c.account.oauth == nil:
+		return "", errNoOAuth
+	}
+	return c.account.oauth.ConsentURL(a.states.give(connection)), nil
+}
+
+// Exchange trades a code for the connection's grant and wakes its account.
+func (a *App) Exchange(ctx context.Context, connection, code string) error {
+	a.mu.Lock()
+	c := a.conns[connection]
+	a.mu.Unlock()
+	switch {
+	case c == nil:
+		return errors.New("no such connection")
+	case c.account.oauth == nil:
+		return errNoOAuth
+	}
+	if err := c.account.oauth.Exchange(ctx, code); err != nil {
+		return err
+	}
+	c.account.client.ProbeNow()
+	c.account.keeper.Doubtful()
+	a.log.Info("consent taken", "connection", connection)
+	return nil
+}
+
+// Callback implements intake.OAuth: the browser came back from amoCRM.
+func (a *App) Callback(ctx context.Context, connection string, q url.Values) (status int, message string) {
+	if !a.states.take(q.Get("state"), connection) {
+		return http.StatusNotFound, ""
+	}
+	a.mu.Lock()
+	c := a.conns[connection]
+	a.mu.Unlock()
+	if c == nil || c.account.oauth == nil {
+		return http.StatusNotFound, ""
+	}
+	if q.Get("error") != "" {
+		return http.StatusForbidden, "amoCRM says that access was denied. Nothing was changed; run `bridge auth` to try again."
+	}
+	if !amocrm.SameAccount(q.Get("referer"), c.cfg.AmoCRM.Account) {
+		return http.StatusForbidden, "The consent is for another account than the one in the config. Nothing was changed."
+	}
+	if err := a.Exchange(ctx, connection, q.Get("code")); err != nil {
+		a.log.Error("consent not taken", "connection", connection, "error", err)
+		return http.StatusBadGateway, "amoCRM did not take the code. It is good for twenty minutes and one use; run `bridge auth` to try again."
+	}
+	return http.StatusOK, "Done. The bridge has access to " + c.cfg.AmoCRM.Host + "; you may close this page."
+}

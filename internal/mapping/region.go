@@ -1,0 +1,9 @@
+package mapping
+
+// InRegion returns the program as it is for phones of another region: the one
+// of the account, where the config names none.
+func (p *Program) InRegion(region string) *Program {
+	q := *p
+	q.env.Region = region
+	return &q
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+)
+
+// canary is what must not be found anywhere once its person is forgotten.
+const canary = "CANARY"
+
+func personal(state event.State) event.Incoming {
+	in := deduped("", "", "")
+	in.Body = []byte(`{"text":"` + canary + `"}`)
+	ev := &in.Event
+	ev.State, ev.Chat = state, "c1"
+	ev.Warnings = []string{canary}
+	ev.Rules = []event.RuleTrace{{Rule: "r", Matched: true, Why: canary}}
+	ev.Contact = &event.Match{ID: 5, By: "phone", Why: canary}
+	ev.Lead = &event.Match{ID: 6, By: "chat", Why: canary}
+	ev.Changes = []event.Change{{Key: "1 create lead", Target: event.OnLead, State: event.Settled, AmoID: 6, Item: json.RawMessage(`{"name":"` + canary + `"}`), Marker: canary, Error: canary}}
+	ev.Requests = []event.Request{{Path: "/api/v4/leads", Status: 400, Answer: canary}}
+	return in
+}
+
+func TestForget_LeavesNothingOfThePerson(t *testing.T) {
+	s := open(t, Options{})
+	in := personal(event.Done)
+	in.Dedup = event.Dedup{Key: "offline|" + canary, Value: canary}
+	done := mustAppend(t, s, in)
+	var waiting []uint64
+	for _, state := range []event.State{event.Pending, event.Parked, event.Dead, event.Skipped} {
+		waiting = append(waiting, mustAppend(t, s, personal(state)).Seq)
+	}
+	update(t, s, func(tx *Tx) error {
+		for _, rec := range []struct {
+			b   Bucket
+			key string
+		}{
+			{Cards, Key("shop", "lead", "6")}, {Cards, Key("shop", "contact", "5")}, {Last, Key("shop", "client", "7")},
+			{Last, Key("shop", "client", "7", "updated_client")}, {Chats, Key("shop", "chat", "c1")}, {Touches, Key("shop", "client", "7")},
+		} {
+			if err := Set(tx, rec.b, rec.key, canary); err != nil {
+				return err
+			}
+		}
+		return tx.PutClient("shop", &event.Client{
+			ID: "7", Name: canary, Phones: []string{canary}, Emails: []string{canary}, ContactID: 5,
+			Leads: []event.Link{{LeadID: 6, Chats: []string{"c1"}}}, Held: []event.Held{{Chat: "c0", Text: canary}},
+		})
+	})
+	if !strings.Contains(dump(t, s), canary) {
+		t.Fatal("the test proves nothing")
+	}
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "7") })
+	for _, line := range strings.Split(dump(t, s), "\n") {
+		if strings.Contains(line, canary) {
+			t.Errorf("still there: %.200s", line)
+		}
+	}
+	for i, want := range []event.Reason{event.Forgotten, event.Forgotten, "", ""} {
+		ev := read(t, s, waiting[i])
+		if ev.Reason != want || !ev.State.Settled() || ev.SettledAt.IsZero() {
+			t.Errorf("event %d is %s, %q", ev.Seq, ev.State, ev.Reason)
+		}
+	}
+	if ev := read(t, s, done.Seq); ev.State != event.Done || ev.Client != "7" || ev.Changes[0].AmoID != 6 || ev.Changes[0].Key == "" {
+		t.Errorf("what was done is gone: %+v", ev)
+	}
+	verifyIndexes(t, s)
+	if a := mustAppend(t, s, in); !a.Repeat || a.Of != done.Seq {
+		t.Errorf("a redelivery is taken for new: %+v", a)
+	}
+}
+
+func TestForget_SparesWhatOthersNeed(t *testing.T) {
+	s := open(t, Options{})
+	mine, theirs := mustAppend(t, s, incoming("7")), mustAppend(t, s, incoming("77"))
+	elsewhere := incoming("7")
+	elsewhere.Event.Connection = "other"
+	third := mustAppend(t, s, elsewhere)
+	update(t, s, func(tx *Tx) error {
+		for _, key := range []string{Key("shop", "lead", "6"), Key("shop", "contact", "5"), Key("shop", "client", "77"), Key("other", "client", "7")} {
+			if err := Set(tx, Cards, key, "kept"); err != nil {
+				return err
+			}
+		}
+		for _, id := range []string{"7", "77"} {
+			c := &event.Client{ID: id, Phones: []string{"+7"}, ContactID: 5, Leads: []event.Link{{LeadID: 6}}}
+			if err := tx.PutClient("shop", c); err != nil {
+				return err
+			}
+		}
+		return tx.PutClient("other", &event.Client{ID: "7"})
+	})
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "7") })
+	view(t, s, func(tx *Tx) {
+		if tx.HasClient("shop", "7") || !tx.HasClient("shop", "77") || !tx.HasClient("other", "7") {
+			t.Error("the wrong pictures are left")
+		}
+		if got := tx.ClientsByPhone("shop", "+7"); len(got) != 1 || got[0] != "77" {
+			t.Errorf("by phone: %v", got)
+		}
+		n := 0
+		if err := Each(tx, Cards, "", func(string, string) bool { n++; return true }); err != nil || n != 4 {
+			t.Errorf("%d records left of 4, %v", n, err)
+		}
+		if tx.Body(mine.Seq) != nil || tx.Body(theirs.Seq) == nil || tx.Body(third.Seq) == nil {
+			t.Error("the wrong bodies are left")
+		}
+	})
+	if read(t, s, theirs.Seq).State != event.Pending || read(t, s, third.Seq).State != event.Pending {
+		t.Error("another's event was ended")
+	}
+	if err := s.Update(context.Background(), func(tx *Tx) error { return tx.Forget("shop", "") }); err == nil {
+		t.Error("nobody was forgotten")
+	}
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "never seen") })
+}

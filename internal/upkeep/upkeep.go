@@ -1,0 +1,296 @@
+// Package upkeep keeps what the bridge knows of an amoCRM account true: the
+// dictionary, the cards that must be read again, what hooks missed, the contact
+// directory and the hook subscription. Everything here is repair and runs with
+// the least urgent priorities; delivery never waits for it, but for the first
+// dictionary.
+package upkeep
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// CRM is what upkeep needs of the amoCRM client.
+type CRM interface {
+	Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error)
+	OpenTasks(ctx context.Context, entity string, ids []int64) ([]event.Task, error)
+	Events(ctx context.Context, from int64, page int) ([]amocrm.FeedEvent, bool, error)
+	ContactsPage(ctx context.Context, page int, updatedFrom int64) ([]event.Contact, bool, error)
+	Webhooks(ctx context.Context, destination string) ([]amocrm.WebhookInfo, error)
+	SubscribeWebhook(ctx context.Context, destination string, settings []string) (amocrm.WebhookInfo, error)
+	State() amocrm.Status
+	ServerTime() time.Time
+}
+
+// Connection is what upkeep knows of a connection of its account.
+type Connection struct {
+	Name    string
+	HookURL string // "" if there is no webhook_secret or public_url
+	Setup   bool   // may subscribe HookURL
+	Region  string
+}
+
+// Config paces the work.
+type Config struct {
+	Host         string        // the contact directory's key
+	Refresh      time.Duration // of the dictionary
+	Sweep        time.Duration
+	ContactsSync bool
+	Load         func(ctx context.Context) (*amocrm.Dictionary, error)
+	Changed      func()                                                                 // the dictionary came for the first time
+	Drop         func(tx *store.Tx, connection, account, entity string, id int64) error // removes links to what is gone
+}
+
+// Keeper looks after one account. Its methods are safe for concurrent use.
+type Keeper struct {
+	cfg   Config
+	crm   CRM
+	store *store.Store
+	log   *slog.Logger
+
+	dict     atomic.Pointer[amocrm.Dictionary]
+	doubtful chan struct{}
+	synced   atomic.Int64 // unix seconds up to which the directory is complete; 0: not
+
+	mu    sync.Mutex
+	conns []Connection
+	dirty map[string]map[int64]bool // connection → leads to be read again
+	wake  chan struct{}
+	hooks map[string]string // connection → state of its subscription
+}
+
+// New returns a keeper; Run sets it to work.
+func New(cfg Config, crm CRM, st *store.Store, log *slog.Logger) *Keeper {
+	return &Keeper{
+		cfg: cfg, crm: crm, store: st, log: log,
+		doubtful: make(chan struct{}, 1), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{},
+	}
+}
+
+// SetConnections replaces the connections that share the account.
+func (k *Keeper) SetConnections(conns []Connection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conns = conns
+}
+
+func (k *Keeper) connections() []Connection {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.conns)
+}
+
+// Dict returns the account's dictionary, nil until it was read once.
+func (k *Keeper) Dict() *amocrm.Dictionary { return k.dict.Load() }
+
+// Doubtful asks for the dictionary to be read again soon: amoCRM refused
+// something that stands in it.
+func (k *Keeper) Doubtful() { poke(k.doubtful) }
+
+// Complete reports whether the contact directory knows every contact: a full
+// sync is done and what changed since is no older than the sweep.
+func (k *Keeper) Complete() bool {
+	at := k.synced.Load()
+	return at != 0 && time.Since(time.Unix(at, 0)) < k.cfg.Sweep+time.Minute
+}
+
+// Hooks returns how the connection's hook subscription stands: ok, missing,
+// disabled, off or unknown.
+func (k *Keeper) Hooks(connection string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s, ok := k.hooks[connection]; ok {
+		return s
+	}
+	return "unknown"
+}
+
+// Dirty asks for a lead's card to be read again.
+func (k *Keeper) Dirty(connection string, leadID int64) {
+	k.mu.Lock()
+	if k.dirty[connection] == nil {
+		k.dirty[connection] = map[int64]bool{}
+	}
+	k.dirty[connection][leadID] = true
+	k.mu.Unlock()
+	poke(k.wake)
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Run looks after the account until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	ctx = amocrm.WithPriority(ctx, amocrm.Sync)
+	var wg sync.WaitGroup
+	for _, loop := range []func(context.Context){k.dictionary, k.rereads, k.sweeps} {
+		wg.Go(func() { loop(ctx) })
+	}
+	wg.Wait()
+}
+
+// firstTry and lastTry space the attempts at a dictionary that cannot be had.
+const (
+	firstTry = time.Second
+	lastTry  = time.Minute
+)
+
+// dictionary reads the dictionary at once, again every Refresh, and soon after
+// it became doubtful.
+func (k *Keeper) dictionary(ctx context.Context) {
+	wait := firstTry
+	for {
+		d, err := k.cfg.Load(ctx)
+		switch {
+		case err == nil:
+			first := k.dict.Swap(d) == nil
+			wait = k.cfg.Refresh
+			if first {
+				k.log.Info("dictionary read", "account", k.cfg.Host)
+				k.cfg.Changed()
+			}
+		case k.dict.Load() == nil:
+			if wait == firstTry {
+				k.log.Warn("the account's dictionary cannot be read yet; events wait", "account", k.cfg.Host, "error", err)
+			}
+			wait = min(wait*2, lastTry)
+		default:
+			wait = lastTry
+		}
+		if !sleep(ctx, wait, k.doubtfulAfter(ctx, err == nil)) {
+			return
+		}
+	}
+}
+
+// doubtfulAfter returns the channel that cuts the wait for the next refresh
+// short, nil while the dictionary could not be had anyway. A doubt burns itself
+// out: the refresh comes a little later, so that many refusals make one.
+func (k *Keeper) doubtfulAfter(ctx context.Context, ok bool) <-chan struct{} {
+	if !ok || ctx.Err() != nil {
+		return nil
+	}
+	return k.doubtful
+}
+
+// sleep waits; it returns false when ctx ended.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-early:
+		return true
+	case <-t.C:
+		return true
+	}
+}
+
+// perRead is how many cards are read again in one go.
+const perRead = 250
+
+// rereads reads dirty cards again. Those that were dirty when the process
+// ended are found by one pass over the cards.
+func (k *Keeper) rereads(ctx context.Context) {
+	ctx = amocrm.WithPriority(ctx, amocrm.CardRead)
+	k.findDirty()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wake:
+		}
+		for conn, ids := range k.takeDirty() {
+			for batch := range slices.Chunk(ids, perRead) {
+				if err := k.reread(ctx, conn, batch); err != nil {
+					for _, id := range batch {
+						k.Dirty(conn, id)
+					}
+					if !sleep(ctx, 5*time.Second, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func (k *Keeper) findDirty() {
+	for _, c := range k.connections() {
+		_ = k.store.View(func(tx *store.Tx) error { // what is missed here the sweep finds
+			return store.Each(tx, store.Cards, store.Key(c.Name, "lead"), func(_ string, card event.LeadCard) bool {
+				if card.Dirty {
+					k.Dirty(c.Name, card.Lead.ID)
+				}
+				return true
+			})
+		})
+	}
+}
+
+func (k *Keeper) takeDirty() map[string][]int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := map[string][]int64{}
+	for conn, ids := range k.dirty {
+		out[conn] = slices.Sorted(maps.Keys(ids))
+	}
+	clear(k.dirty)
+	return out
+}
+
+// reread reads leads with their open tasks and puts them into their cards; one
+// that amoCRM no longer has loses its links.
+func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
+	began := time.Now()
+	leads, err := k.crm.Leads(ctx, ids)
+	if err != nil {
+		return err
+	}
+	tasks, err := k.crm.OpenTasks(ctx, "leads", ids)
+	if err != nil {
+		return err
+	}
+	return k.store.Update(ctx, func(tx *store.Tx) error {
+		for _, id := range ids {
+			lead, ok := leads[id]
+			if !ok || lead.Deleted {
+				if err := k.cfg.Drop(tx, conn, k.cfg.Host, "lead", id); err != nil {
+					return err
+				}
+				continue
+			}
+			key := store.Key(conn, "lead", strconv.FormatInt(id, 10))
+			card, _, err := store.Get[event.LeadCard](tx, store.Cards, key)
+			if err != nil {
+				return err
+			}
+			card.ApplyRead(lead, began)
+			card.Tasks = nil
+			for _, t := range tasks {
+				if t.EntityID == id {
+					card.SetTask(t)
+				}
+			}
+			if err := store.Set(tx, store.Cards, key, card); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
