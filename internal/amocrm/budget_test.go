@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,9 +72,9 @@ func TestBudget_SlowDialsDoNotPushRequestsTogether(t *testing.T) {
 // The ledger's commit, too, lies between the place and the bytes.
 func TestBudget_SlowLedgerDoesNotPushRequestsTogether(t *testing.T) {
 	inBubble(t, Config{RPS: 7, Batch: 1}, nil, landing(10*time.Millisecond), func(t *testing.T, w *world) {
-		n := 0
+		var n atomic.Int32
 		w.ledger.hook = func() {
-			if n++; n == 1 {
+			if n.Add(1) == 1 {
 				time.Sleep(900 * time.Millisecond)
 			}
 		}

@@ -48,6 +48,7 @@ type far struct {
 	mu       sync.Mutex
 	arrivals []time.Time
 	requests []sent
+	serving  sync.WaitGroup
 }
 
 type sent struct {
@@ -58,6 +59,8 @@ type sent struct {
 
 func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
+	f.serving.Add(1)
+	defer f.serving.Done()
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	f.arrivals = append(f.arrivals, at)
@@ -151,6 +154,8 @@ func inBubble(t *testing.T, cfg Config, tokens Tokens, handler func(http.Respons
 		w.tr.CloseIdleConnections()
 		_ = server.Close()
 		serving.Wait()
+		synctest.Wait()
+		f.serving.Wait()
 	})
 }
 
@@ -163,11 +168,11 @@ type book struct {
 }
 
 func (b *book) Sent(_ context.Context, keys []string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.hook != nil {
 		b.hook()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.sent = append(b.sent, slices.Clone(keys))
 	return b.err
 }

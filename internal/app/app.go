@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/card"
@@ -85,7 +84,6 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		}
 	}()
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.metrics = console.NewMetrics(reg, opt.Version, jivo.Kinds())
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)

@@ -100,6 +100,9 @@ func (j *job) nobody(plan event.Plan) event.Ending {
 	if mapping.Handled(j.msg.Kind, j.c.Kinds) == "local" {
 		return event.Finished{}
 	}
+	if j.c.Program.SwitchedOff(j.msg.Kind) {
+		return event.Skip{Reason: event.SwitchedOff, Detail: "its built-in is switched off in `builtin`"}
+	}
 	return event.Skip{Reason: event.NoRule, Detail: "no rule and no built-in wanted it"}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,13 +76,12 @@ func (c *call) selfOf(kind string, id int64) obj {
 // empty page is a 204 (amocrm-api.md §1). limit beyond most is clamped and
 // told to the referee, since what the real one does is unknown.
 func (c *call) page(collection string, total, most int, item func(i int) obj) answer {
-	q := c.r.URL.Query()
-	limit := c.intParam(q, "limit", 50)
+	limit := c.intParam("limit", 50)
 	if limit > most {
 		c.violate("limit %d is over %d", limit, most)
 		limit = most
 	}
-	page := max(1, c.intParam(q, "page", 1))
+	page := max(1, c.intParam("page", 1))
 	from := (page - 1) * max(1, limit)
 	if from >= total {
 		return nothing()
@@ -94,7 +92,8 @@ func (c *call) page(collection string, total, most int, item func(i int) obj) an
 		items = append(items, item(i))
 	}
 	links := obj{"self": obj{"href": c.base + c.r.URL.RequestURI()}}
-	if to < total {
+	if to < total || c.a.opt.DanglingNext && to-from == limit {
+		q := c.r.URL.Query()
 		q.Set("page", strconv.Itoa(page+1))
 		links["next"] = obj{"href": c.base + c.r.URL.Path + "?" + q.Encode()}
 	}
@@ -123,13 +122,13 @@ func (c *call) pagedDictionary(collection string, items []obj) answer {
 	if err := json.Unmarshal(ans.body, &v); err != nil {
 		panic("emulator: own envelope: " + err.Error())
 	}
-	limit := min(250, max(1, c.intParam(c.r.URL.Query(), "limit", 50)))
+	limit := min(250, max(1, c.intParam("limit", 50)))
 	v["_total_items"], v["_page_count"] = len(items), (len(items)+limit-1)/limit
 	return hal(v)
 }
 
-func (c *call) intParam(q url.Values, name string, def int) int {
-	s := q.Get(name)
+func (c *call) intParam(name string, def int) int {
+	s := c.q.Get(name)
 	if s == "" {
 		return def
 	}
@@ -142,7 +141,7 @@ func (c *call) intParam(q url.Values, name string, def int) int {
 }
 
 func (c *call) with() []string {
-	s := c.r.URL.Query().Get("with")
+	s := c.q.Get("with")
 	if s == "" {
 		return nil
 	}
@@ -157,7 +156,7 @@ func (c *call) with() []string {
 func (c *call) filter(name string) []string {
 	var out []string
 	stem := "filter[" + name + "]"
-	for key, values := range c.r.URL.Query() {
+	for key, values := range c.q {
 		rest, ok := strings.CutPrefix(key, stem)
 		if !ok || strings.Trim(rest, "[]0123456789") != "" {
 			continue
@@ -172,12 +171,11 @@ func (c *call) filter(name string) []string {
 
 // span reads filter[name][from] and [to]; ok is false if neither was sent.
 func (c *call) span(name string) (from, to float64, ok bool) {
-	q := c.r.URL.Query()
 	from, to = -1e18, 1e18
-	if n, err := strconv.ParseFloat(q.Get("filter["+name+"][from]"), 64); err == nil {
+	if n, err := strconv.ParseFloat(c.q.Get("filter["+name+"][from]"), 64); err == nil {
 		from, ok = n, true
 	}
-	if n, err := strconv.ParseFloat(q.Get("filter["+name+"][to]"), 64); err == nil {
+	if n, err := strconv.ParseFloat(c.q.Get("filter["+name+"][to]"), 64); err == nil {
 		to, ok = n, true
 	}
 	return from, to, ok

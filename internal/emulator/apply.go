@@ -47,27 +47,27 @@ func tagKeys() schema {
 
 // someUser: ids of removed and switched-off users are no valid choice (amocrm-api.md §7.9).
 func someUser(ck *checker, path string, v any) {
-	id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+	id := intOf(v)
 	if u, ok := ck.a.st.user(id); !ok || !u.Active {
 		ck.choice(path)
 	}
 }
 
 func someUserOrRobot(ck *checker, path string, v any) {
-	if v.(json.Number) != "0" { //nolint:forcetypeassert // the schema checked it
+	if intOf(v) != 0 {
 		someUser(ck, path, v)
 	}
 }
 
 func somePipeline(ck *checker, path string, v any) {
-	id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+	id := intOf(v)
 	if _, ok := ck.a.st.pipeline(id); !ok {
 		ck.choice(path)
 	}
 }
 
 func someLossReason(ck *checker, path string, v any) {
-	id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+	id := intOf(v)
 	if _, ok := ck.a.st.lossReason(id); !ok {
 		ck.choice(path)
 	}
@@ -75,7 +75,7 @@ func someLossReason(ck *checker, path string, v any) {
 
 func existing(kind string) func(*checker, string, any) {
 	return func(ck *checker, path string, v any) {
-		id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+		id := intOf(v)
 		if _, ok := ck.a.st.Cards[kind].live(id); !ok {
 			ck.choice(path)
 		}

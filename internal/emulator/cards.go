@@ -14,7 +14,7 @@ func (c *call) cardsList() answer {
 	kind := c.vars["kind"]
 	t := c.a.st.Cards[kind]
 	bin := kind == leads && slices.Contains(c.with(), "only_deleted")
-	query, now := c.r.URL.Query().Get("query"), c.a.opt.Now()
+	query, now := c.q.Get("query"), c.a.opt.Now()
 	filtering := c.filtering()
 	var found []*Record
 	for _, id := range t.IDs {
@@ -69,7 +69,7 @@ func (c *call) passes(r *Record) bool {
 }
 
 func (c *call) passesStatuses(r *Record) bool {
-	q := c.r.URL.Query()
+	q := c.q
 	asked := false
 	for key := range q {
 		stem, ok := strings.CutSuffix(key, "[status_id]")
@@ -87,7 +87,7 @@ func (c *call) passesStatuses(r *Record) bool {
 // passesFields filters by custom fields; multitext ones are not in the list of
 // supported types and are ignored (amocrm-api.md §4.3).
 func (c *call) passesFields(r *Record) bool {
-	for key, want := range c.r.URL.Query() {
+	for key, want := range c.q {
 		rest, ok := strings.CutPrefix(key, "filter[custom_fields_values][")
 		if !ok {
 			continue

@@ -266,11 +266,18 @@ func requestID(item obj, i int) string {
 
 func ptr[T any](v T) *T { return &v }
 
-func asList(v any) []any { l, _ := v.([]any); return l } //nolint:errcheck // no list is an empty list
+func asList(v any) []any { l, _ := v.([]any); return l }
 
-func asObj(v any) obj { m, _ := v.(obj); return m } //nolint:errcheck // no object is an empty object
+func asObj(v any) obj { m, _ := v.(obj); return m }
 
-func str(m obj, key string) string { s, _ := m[key].(string); return s } //nolint:errcheck // absent is ""
+func str(m obj, key string) string { s, _ := m[key].(string); return s }
+
+// intOf reads an integer that the schema has checked.
+func intOf(v any) int64 {
+	n, _ := v.(json.Number)
+	i, _ := n.Int64()
+	return i
+}
 
 // num reads an integer that the schema has checked.
 func num(m obj, key string) (int64, bool) {

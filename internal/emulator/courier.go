@@ -48,7 +48,7 @@ type courier struct {
 	client *http.Client
 	own    bool // the client is ours to shut
 	report func(*hook, bool) (retry bool)
-	ctx    context.Context //nolint:containedctx // the life of the goroutines, ended by close
+	ctx    context.Context // the life of the goroutines, ended by close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -222,7 +222,7 @@ func (c *courier) send(h *hook) int {
 	if err != nil {
 		return 0
 	}
-	defer resp.Body.Close()                                          //nolint:errcheck // read or not, the status counts
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, drainMost)) //nolint:errcheck // only to reuse the connection
+	defer resp.Body.Close()                                          // read or not, the status counts
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, drainMost)) // only to reuse the connection
 	return resp.StatusCode
 }

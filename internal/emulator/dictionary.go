@@ -216,7 +216,7 @@ func (c *call) customFieldsCreate() answer {
 }
 
 func (c *call) tags() answer {
-	names, query := c.filter("name"), lower(c.r.URL.Query().Get("query"))
+	names, query := c.filter("name"), lower(c.q.Get("query"))
 	var found []Tag
 	for _, t := range c.a.st.Tags[c.vars["kind"]] {
 		if (names == nil || slices.Contains(names, t.Name)) && strings.Contains(lower(t.Name), query) {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type Options struct {
 
 	FilterEnabled    bool // the paid filter option; without it filters of leads, contacts and companies are ignored
 	NoMarker         bool // leave out the "Jivo ID" fields
+	DanglingNext     bool // full last pages link to a next one that is empty (amocrm-api.md §1)
 	DuplicateControl bool // leads/complex merges with what it finds (amocrm-api.md §4.2)
 	LinkTwiceFails   bool // linking a linked pair answers 500 (amocrm-api.md §4.5)
 
@@ -135,7 +137,7 @@ func (a *Account) arrive(r *http.Request) (answer, bool) {
 	defer a.mu.Unlock()
 	now := a.opt.Now()
 	a.referee.arrived(r, now)
-	return a.admit(r, now)
+	return a.admit(now)
 }
 
 // process carries out one admitted request.
@@ -189,6 +191,7 @@ type call struct {
 	r    *http.Request
 	body []byte
 	vars map[string]string
+	q    url.Values
 	user int64 // whose rights the call has
 	now  int64
 	base string // scheme and host, for _links
@@ -197,13 +200,13 @@ type call struct {
 // open wraps a handler that needs no bearer token.
 func (a *Account) open(fn func(*call) answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := w.(*exchange) //nolint:forcetypeassert // the router is only ever given an exchange
+		x := w.(*exchange) // the router is only ever given an exchange
 		scheme := "https://"
 		if r.TLS == nil && !strings.HasSuffix(r.Host, ".ru") && !strings.HasSuffix(r.Host, ".com") {
 			scheme = "http://"
 		}
 		x.out = fn(&call{
-			a: a, r: r, body: x.body, vars: mux.Vars(r),
+			a: a, r: r, body: x.body, vars: mux.Vars(r), q: r.URL.Query(),
 			user: a.st.TokenUser, now: a.opt.Now().Unix(), base: scheme + r.Host,
 		})
 	})

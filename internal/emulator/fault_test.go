@@ -33,7 +33,7 @@ func served(t *testing.T, o Options) (*client, func(method, path, body string) (
 		if err != nil {
 			return 0, "", err
 		}
-		defer resp.Body.Close() //nolint:errcheck // a test
+		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(b), err
 	}

@@ -172,7 +172,7 @@ func (a *Account) reply(w http.ResponseWriter, r *http.Request, ans answer, f Fa
 	h.Set("Content-Length", strconv.Itoa(len(ans.body)))
 	w.WriteHeader(ans.status)
 	if f.Kind != Trickle {
-		_, _ = w.Write(ans.body) //nolint:errcheck // the client is gone: nothing to do about it
+		_, _ = w.Write(ans.body) // the client is gone: nothing to do about it
 		return
 	}
 	a.trickle(w, r, ans.body, f.Delay)
@@ -184,7 +184,7 @@ func (a *Account) trickle(w http.ResponseWriter, r *http.Request, body []byte, e
 		if _, err := w.Write(body[i : i+1]); err != nil || r.Context().Err() != nil {
 			return
 		}
-		_ = flush.Flush() //nolint:errcheck // a writer that cannot flush still gets its bytes
+		_ = flush.Flush() // a writer that cannot flush still gets its bytes
 		a.sleep(r.Context(), max(every, time.Millisecond))
 	}
 }

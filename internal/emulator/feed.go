@@ -198,7 +198,7 @@ func (c *call) eventsList() answer {
 		return problem(http.StatusBadRequest, "Invalid filter")
 	}
 	from, to, _ := c.span("created_at")
-	if after := c.r.URL.Query().Get("filter[created_at]"); after != "" {
+	if after := c.q.Get("filter[created_at]"); after != "" {
 		bounds := strings.Split(after, ",")
 		from = float64(atoi(bounds[0]))
 		if len(bounds) > 1 {

@@ -103,7 +103,7 @@ func (ck *checker) enumValue(def FieldDef, path string, m obj) {
 
 func enumID(def FieldDef) func(*checker, string, any) {
 	return func(ck *checker, path string, v any) {
-		id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+		id := intOf(v)
 		if !slices.ContainsFunc(def.Enums, func(e Enum) bool { return e.ID == id }) {
 			ck.choice(path)
 		}

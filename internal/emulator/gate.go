@@ -15,7 +15,7 @@ type gate struct {
 
 // admit lets a request pass or refuses it as the gateway does: 403 on every
 // path while banned, 429 beyond RPS in any sliding second; both HTML.
-func (a *Account) admit(_ *http.Request, now time.Time) (answer, bool) {
+func (a *Account) admit(now time.Time) (answer, bool) {
 	g := &a.gate
 	if g.banned {
 		a.referee.Banned++

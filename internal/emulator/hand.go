@@ -93,13 +93,25 @@ func (a *Account) EditContact(id int64, e Edit) error { return a.editCard(contac
 
 func (a *Account) editCard(kind string, id int64, e Edit) error {
 	return a.deed(kind, id, func(r *Record) error {
-		var err error
-		a.edit(r, func(r *Record) { err = a.apply(r, e) })
-		return err
+		if err := a.known(kind, e); err != nil {
+			return err
+		}
+		a.edit(r, func(r *Record) { a.apply(r, e) })
+		return nil
 	})
 }
 
-func (a *Account) apply(r *Record, e Edit) error {
+// known refuses an edit of fields the account does not have.
+func (a *Account) known(kind string, e Edit) error {
+	for name := range e.Fields {
+		if !slices.ContainsFunc(a.st.Fields[kind], func(f FieldDef) bool { return f.Name == name || f.Code == name }) {
+			return fmt.Errorf("field %q of %s: %w", name, kind, ErrNoSuch)
+		}
+	}
+	return nil
+}
+
+func (a *Account) apply(r *Record, e Edit) {
 	if e.Name != "" {
 		r.Name = e.Name
 		if r.Kind == contacts {
@@ -116,10 +128,10 @@ func (a *Account) apply(r *Record, e Edit) error {
 	}
 	for _, def := range a.st.Fields[r.Kind] {
 		texts, ok := e.Fields[def.Name]
-		if !ok {
+		if !ok && def.Code != "" {
 			texts, ok = e.Fields[def.Code]
 		}
-		if !ok || def.Code == "" && e.Fields[def.Name] == nil {
+		if !ok {
 			continue
 		}
 		values := make([]Value, len(texts))
@@ -129,12 +141,6 @@ func (a *Account) apply(r *Record, e Edit) error {
 		}
 		r.setField(def, values)
 	}
-	for name := range e.Fields {
-		if !slices.ContainsFunc(a.st.Fields[r.Kind], func(f FieldDef) bool { return f.Name == name || f.Code == name }) {
-			return fmt.Errorf("field %q of %s: %w", name, r.Kind, ErrNoSuch)
-		}
-	}
-	return nil
 }
 
 // SetPrice sets a lead's budget.
@@ -258,6 +264,9 @@ type NewCard struct {
 func (a *Account) CreateLead(n NewCard) (int64, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.known(leads, n.Edit); err != nil {
+		return 0, err
+	}
 	item := obj{"name": n.Name}
 	if n.PipelineID != 0 {
 		item["pipeline_id"] = jsonInt(n.PipelineID)
@@ -269,31 +278,33 @@ func (a *Account) CreateLead(n NewCard) (int64, error) {
 	if n.ContactID != 0 {
 		a.linkContact(r, n.ContactID, true)
 	}
-	return r.ID, a.finish(r, n.Edit)
+	a.finish(r, n.Edit)
+	return r.ID, nil
 }
 
 // CreateContact makes a contact by hand and returns its id.
 func (a *Account) CreateContact(n NewCard) (int64, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.known(contacts, n.Edit); err != nil {
+		return 0, err
+	}
 	r := a.makeCard(contacts, obj{"name": n.Name}, a.st.TokenUser)
 	for code, v := range map[string]string{"PHONE": n.Phone, "EMAIL": n.Email} {
 		if def, ok := a.st.field(contacts, 0, code); ok && v != "" {
 			r.setField(def, []Value{storedValue(def, obj{"value": v})})
 		}
 	}
-	return r.ID, a.finish(r, n.Edit)
+	a.finish(r, n.Edit)
+	return r.ID, nil
 }
 
-func (a *Account) finish(r *Record, e Edit) error {
-	if err := a.apply(r, e); err != nil {
-		return err
-	}
+func (a *Account) finish(r *Record, e Edit) {
+	a.apply(r, e)
 	slices.SortFunc(r.Fields, func(x, y Field) int { return int(x.ID - y.ID) })
 	a.reindex(r)
 	a.created(r)
 	a.postHooks()
-	return nil
 }
 
 // AddTask puts a task on a lead and returns its id.

@@ -214,7 +214,7 @@ func (a *Account) hookDone(h *hook, valid bool) (retry bool) {
 func (a *Account) FlushHooks(ctx context.Context) error { return a.courier.flush(ctx) }
 
 func (c *call) webhooksList() answer {
-	want := c.r.URL.Query().Get("filter[destination]")
+	want := c.q.Get("filter[destination]")
 	var out []obj
 	for _, s := range c.a.st.Hooks {
 		if want == "" || s.Destination == want {
@@ -264,7 +264,7 @@ func (c *call) webhookPut() answer {
 }
 
 func someURL(ck *checker, path string, v any) {
-	u, err := url.Parse(v.(string)) //nolint:forcetypeassert // the schema checked it
+	u, err := url.Parse(v.(string)) // the schema checked it
 	ascii := err == nil && strings.IndexFunc(u.Host, func(r rune) bool { return r > 127 }) < 0
 	if !ascii || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(u.Host, "xn--") {
 		ck.choice(path)

@@ -142,7 +142,7 @@ func plain(m obj) obj {
 	out := obj{}
 	for k, v := range m {
 		if n, ok := v.(json.Number); ok {
-			v, _ = n.Int64() //nolint:errcheck // the schema checked it
+			v, _ = n.Int64()
 		}
 		out[k] = v
 	}
@@ -241,7 +241,7 @@ func (c *call) notesList() answer {
 
 // sortBy applies `order` to a list that is in order of ids.
 func sortBy[T any](c *call, list []T, keys map[string]func(T) int64, id func(T) int64) {
-	for param, v := range c.r.URL.Query() {
+	for param, v := range c.q {
 		name, ok := strings.CutPrefix(param, "order[")
 		if !ok {
 			continue

@@ -119,7 +119,7 @@ func (a *Account) accessToken(ttl time.Duration) string {
 	now := a.opt.Now()
 	exp := now.Add(ttl).Unix()
 	part := func(v any) string {
-		b, _ := json.Marshal(v) //nolint:errcheck // maps of strings and numbers
+		b, _ := json.Marshal(v)
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
 	token := part(obj{"typ": "JWT", "alg": "RS256"}) + "." + part(obj{

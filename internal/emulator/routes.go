@@ -42,6 +42,32 @@ func (a *Account) routes() *mux.Router {
 	on(http.MethodGet, "/users", a.admin((*call).users))
 	on(http.MethodGet, "/users/{id:[0-9]+}", a.admin((*call).userByID))
 
+	a.cardRoutes(on)
+
+	get("/tasks", (*call).tasksList)
+	post("/tasks", (*call).tasksCreate)
+	patch("/tasks", (*call).tasksPatch)
+	get("/tasks/{id:[0-9]+}", (*call).taskByID)
+	patch("/tasks/{id:[0-9]+}", (*call).taskPatch)
+
+	get("/events", (*call).eventsList)
+	post("/calls", (*call).callsCreate)
+
+	on(http.MethodGet, "/webhooks", a.admin((*call).webhooksList))
+	on(http.MethodPost, "/webhooks", a.admin((*call).webhookPut))
+	on(http.MethodDelete, "/webhooks", a.admin((*call).webhookDelete))
+
+	root.NotFoundHandler = a.open((*call).unknownRoute)
+	root.MethodNotAllowedHandler = a.open((*call).wrongMethod)
+	return root
+}
+
+// cardRoutes are the paths leads, contacts and companies share.
+func (a *Account) cardRoutes(on func(method, path string, h http.Handler)) {
+	get := func(path string, fn func(*call) answer) { on(http.MethodGet, path, a.guarded(fn)) }
+	post := func(path string, fn func(*call) answer) { on(http.MethodPost, path, a.guarded(fn)) }
+	patch := func(path string, fn func(*call) answer) { on(http.MethodPatch, path, a.guarded(fn)) }
+
 	get("/"+cards+"/custom_fields", (*call).customFields)
 	get("/"+cards+"/custom_fields/{id:[0-9]+}", (*call).customField)
 	on(http.MethodPost, "/"+cards+"/custom_fields", a.admin((*call).customFieldsCreate))
@@ -71,23 +97,6 @@ func (a *Account) routes() *mux.Router {
 	patch("/"+cards, (*call).cardsPatch)
 	get("/"+cards+"/{id:[0-9]+}", (*call).cardByID)
 	patch("/"+cards+"/{id:[0-9]+}", (*call).cardPatch)
-
-	get("/tasks", (*call).tasksList)
-	post("/tasks", (*call).tasksCreate)
-	patch("/tasks", (*call).tasksPatch)
-	get("/tasks/{id:[0-9]+}", (*call).taskByID)
-	patch("/tasks/{id:[0-9]+}", (*call).taskPatch)
-
-	get("/events", (*call).eventsList)
-	post("/calls", (*call).callsCreate)
-
-	on(http.MethodGet, "/webhooks", a.admin((*call).webhooksList))
-	on(http.MethodPost, "/webhooks", a.admin((*call).webhookPut))
-	on(http.MethodDelete, "/webhooks", a.admin((*call).webhookDelete))
-
-	root.NotFoundHandler = a.open((*call).unknownRoute)
-	root.MethodNotAllowedHandler = a.open((*call).wrongMethod)
-	return root
 }
 
 func (c *call) unknownRoute() answer {

@@ -167,7 +167,7 @@ func (a *Account) Events() []Event {
 	return out
 }
 
-// PipelineNames and the stage's: how a person reads a lead's place.
+// StageName returns the names a person reads a lead's place by, "" where unknown.
 func (a *Account) StageName(pipelineID, statusID int64) (pipeline, stage string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,8 +184,8 @@ func (a *Account) StageName(pipelineID, statusID int64) (pipeline, stage string)
 }
 
 // Doubles names what must not exist twice: leads or contacts that share a
-// token of the marker field, calls that share a uniq, notes and open tasks of
-// one card with the same text. Deleted cards do not count.
+// token of the marker field, calls that share a uniq, notes of one card with
+// the same text. Deleted cards do not count; of tasks see TwinTasks.
 func (a *Account) Doubles() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -212,13 +212,23 @@ func (a *Account) Doubles() []string {
 		if u := n.Uniq(); u != "" {
 			see("call "+u, n.ID)
 		} else {
-			see(n.EntityType+" "+itoa(n.EntityID)+" note of "+itoa(int64(len(n.Text())))+" bytes "+n.Text(), n.ID)
+			see(n.EntityType+" "+itoa(n.EntityID)+" "+n.Type+" "+n.Text(), n.ID)
 		}
 	}
-	for _, t := range a.st.Tasks {
-		if !t.Deleted && !t.Completed {
-			see(t.EntityType+" "+itoa(t.EntityID)+" task "+t.Text, t.ID)
+	return out
+}
+
+// TwinTasks names open tasks of one card with the same text. Rules may want
+// that, so they are no Doubles.
+func (a *Account) TwinTasks() []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, t := range a.Tasks() {
+		key := t.EntityType + " " + itoa(t.EntityID) + " task " + t.Text
+		if seen[key] && !t.Completed {
+			out = append(out, key)
 		}
+		seen[key] = seen[key] || !t.Completed
 	}
 	return out
 }

@@ -174,7 +174,7 @@ func newState(o Options) *state {
 			"tags": 31, "fields": 2001, "enums": 5001, "webhooks": 1, "calls": 1, "events": 1,
 		},
 		Users:     slices.Clone(o.Users),
-		Pipelines: slices.Clone(o.Pipelines),
+		Pipelines: clonePipelines(o.Pipelines),
 		LossReasons: []LossReason{
 			{1, "Слишком дорого"}, {2, "Пропала потребность"}, {3, "Не устроили условия"}, {4, "Выбрали других"},
 		},
@@ -196,6 +196,14 @@ func newState(o Options) *state {
 		s.Access[o.Token] = 0
 	}
 	return s
+}
+
+func clonePipelines(list []Pipeline) []Pipeline {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].Statuses = slices.Clone(out[i].Statuses)
+	}
+	return out
 }
 
 func defaultFields(noMarker bool) map[string][]FieldDef {

@@ -36,7 +36,7 @@ func taskSchema(create bool) schema {
 	}
 	if !create {
 		s["id"] = spec{kind: integer, required: true, check: func(ck *checker, path string, v any) {
-			id, _ := v.(json.Number).Int64() //nolint:errcheck,forcetypeassert // the schema checked both
+			id := intOf(v)
 			if _, ok := ck.a.task(id); !ok {
 				ck.choice(path)
 			}

@@ -105,7 +105,7 @@ func (a *Account) notePairs(n *Note) []pair {
 		text = callText(n)
 	}
 	u, _ := a.st.user(n.CreatedBy)
-	who, _ := json.Marshal(eventSource{source{u.ID, u.Name, 1}}) //nolint:errcheck,errchkjson // plain strings and ints
+	who, _ := json.Marshal(eventSource{source{u.ID, u.Name, 1}})
 	at := local(a.loc, n.CreatedAt)
 	pairs := []pair{
 		{"text", text}, {"attachement", str(n.Params, "file_name")}, {"date_create", at}, {"note_type", noteTypes[n.Type]},
@@ -132,7 +132,7 @@ type source struct {
 
 // callText is a call note's text: JSON with upper-case keys.
 func callText(n *Note) string {
-	b, _ := json.Marshal(map[string]any{ //nolint:errcheck // strings and numbers
+	b, _ := json.Marshal(map[string]any{
 		"UNIQ": str(n.Params, "uniq"), "LINK": str(n.Params, "link"), "PHONE": str(n.Params, "phone"),
 		"DURATION": n.Params["duration"], "SRC": str(n.Params, "source"),
 	})

@@ -128,8 +128,11 @@ func under(rules, own *event.Entity) *event.Entity {
 	set(&out.Name, own.Name)
 	set(&out.Company, own.Company)
 	set(&out.Price, own.Price)
-	set(&out.Stage, own.Stage)
-	set(&out.Pipeline, own.Pipeline)
+	if own.Stage != "" { // a stage is one of its pipeline
+		out.Stage, out.Pipeline = own.Stage, own.Pipeline
+	} else {
+		set(&out.Pipeline, own.Pipeline)
+	}
 	set(&out.LossReason, own.LossReason)
 	set(&out.Responsible, own.Responsible)
 	out.Phones = union(own.Phones, rules.Phones)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -326,6 +327,41 @@ func TestBuiltins_ARuleMayMakeContactsOfClients(t *testing.T) {
 	}
 	if d.Contact.Name != "John Smith" || !slices.Contains(d.Contact.Tags, "new") {
 		t.Errorf("%+v", d.Contact)
+	}
+}
+
+// A deal deleted in Jivo tags its own lead, whatever a rule looks for.
+func TestBuiltins_ALeadOfADealIsLookedForByTheDealOnly(t *testing.T) {
+	p := compiled(t, testEnv(), parseRules(t, `
+- {name: r, on: [deleted_deal, created_task], contact: {create: true}, lead: {find: [open], create: true}}
+`)...)
+	for kind, fields := range map[string]obj{"deleted_deal": deal(nil), "created_task": {"deal": obj{"deal_id": "3"}}} {
+		plan, err := p.Plan(dealInput(kind, fields))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&event.Find{By: []string{"deal"}, Linked: true}, plan.Lead); diff != "" || !plan.Contact.Create {
+			t.Errorf("%s: %s, contact %+v", kind, diff, plan.Contact)
+		}
+	}
+}
+
+func TestBuiltins_AStageGoesWithItsPipeline(t *testing.T) {
+	p := compiled(t, testEnv(), parseRules(t, `[{name: r, on: [updated_deal], lead: {pipeline: Other, stage: New}}]`)...)
+	in := dealInput("updated_deal", deal(stageOf("19", "")))
+	in.Last = complete(testSchema("updated_deal"), deal(nil)).(event.Object)
+	if _, d := mapped(t, p, in, found("1", "2")); d.Lead.Stage != "won" || d.Lead.Pipeline != "" {
+		t.Errorf("%+v", d.Lead)
+	}
+}
+
+func TestContacts_NobodyHasThousands(t *testing.T) {
+	var list []any
+	for i := range 10 * maxListed {
+		list = append(list, obj{"contact_type": "phone", "contact": strconv.Itoa(1000 + i)})
+	}
+	if phones, _ := Contacts(input("created_client", obj{"contacts": list}), "RU"); len(phones) != maxListed {
+		t.Errorf("%d phones", len(phones))
 	}
 }
 

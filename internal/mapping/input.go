@@ -31,8 +31,8 @@ type Input struct {
 	// Call is the call this call_event belongs to, numbered and timed by the
 	// caller; nil for other kinds and for calls that have nothing to write.
 	Call *event.Call
-	// Link is where a task's or deal's own id already leads: whether an amoCRM
-	// task or lead was made for it before.
+	// Linked says whether a task's or deal's own id already leads somewhere: an amoCRM
+	// task or lead stands for it.
 	Linked bool
 
 	// HasStage says whether the CRM has a stage of these titles, or, with an

@@ -15,11 +15,14 @@ func (p *Program) Plan(in *Input) (plan event.Plan, err error) {
 	defer recovered(&err)
 	s := p.session(in, event.Plan{}, nil)
 	plan.Empty = true
-	locked := false // the built-in's own lead is never looked for in another way
+	// What a built-in makes itself is never looked for in another way.
+	var lockedContact, lockedLead bool
 	if b := p.native(in.Kind); b != nil {
 		plan.Contact, plan.Lead = b.find(p, in)
 		plan.Rules = append(plan.Rules, event.RuleTrace{Rule: builtinPrefix + b.name, Matched: true})
-		plan.Empty, locked = false, plan.Lead != nil
+		plan.Empty = false
+		lockedLead = plan.Lead != nil
+		lockedContact = lockedLead && plan.Lead.Create
 	}
 	stopped := ""
 	for _, r := range p.byKind[in.Kind] {
@@ -40,11 +43,11 @@ func (p *Program) Plan(in *Input) (plan event.Plan, err error) {
 		plan.Rules = append(plan.Rules, trace)
 		plan.Empty = false
 		if r.contact != nil {
-			plan.Contact = r.contact.onto(plan.Contact, locked, []string{"client", "phone", "email"})
+			plan.Contact = r.contact.onto(plan.Contact, lockedContact, []string{"client", "phone", "email"})
 		}
 		if r.lead != nil {
-			plan.Lead = r.lead.onto(plan.Lead, locked, []string{"chat", "open"})
-			if name := line(s.text(r.name, r.lead.pipeline)); name != "" && !locked {
+			plan.Lead = r.lead.onto(plan.Lead, lockedLead, []string{"chat", "open"})
+			if name := line(s.text(r.name, r.lead.pipeline)); name != "" && !lockedLead {
 				plan.Lead.Pipeline = name
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -151,28 +150,24 @@ func mapSize(path string) int {
 	return int(info.Size())*2 + initialMap
 }
 
-// inspect reads every page of a file's trees and gives the version it was
-// written by. bbolt itself reads them in a goroutine of its own when it looks
-// for free pages, where a damaged page would end the process.
+// inspect checks a file before it is worked with, and gives the version it was
+// written by.
 func inspect(db *bolt.DB) (version int, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if v := recover(); v != nil {
-			err = damage(v)
-		}
-	}()
-	info, err := os.Stat(db.Path())
+	f, err := os.Open(db.Path())
 	if err != nil {
 		return 0, err
 	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if err := checkPages(f, info.Size()); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	err = db.View(func(tx *bolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%w: cut short, %d of %d bytes", ErrCorrupt, info.Size(), tx.Size())
-		}
-		if version, err = readVersion(tx); err != nil {
-			return err
-		}
-		return walk(tx)
+		version, err = readVersion(tx)
+		return err
 	})
 	return version, err
 }
@@ -197,21 +192,6 @@ func readVersion(tx *bolt.Tx) (int, error) {
 		}
 	}
 	return version, nil
-}
-
-// walk visits every key, and so every page but those of long values. A store
-// has buckets at its root only: a nested one is a damaged entry.
-func walk(tx *bolt.Tx) error {
-	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-		var last []byte
-		return b.ForEach(func(k, v []byte) error {
-			if v == nil || (last != nil && string(last) >= string(k)) {
-				return fmt.Errorf("%w: keys that make no sense", ErrCorrupt)
-			}
-			last = k
-			return nil
-		})
-	})
 }
 
 // migrate brings a file from its version to this one, whole or not at all.

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// eventsEach is how many events a visitor of the load generator causes.
+const eventsEach = 4
+
+// load plays many visitors at a rate, on an open loop: an event goes when it is
+// due, however the ones before it fare, and its latency counts from then.
+func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
+	if err := s.ready(ctx); err != nil {
+		return outside{err}
+	}
+	fmt.Fprintf(e.stdout, "%d new visitors, %d events each, %g events a second; amoCRM answers in 150 ms, 7 requests a second.\n", c.Visitors, eventsEach, c.Rate)
+	before := s.amo.Report()
+	began := time.Now()
+	sent, failed := c.fire(ctx, e, s)
+	fired := time.Since(began)
+	// 50 items a request, 7 requests a second, and room for what comes after.
+	settled := s.settle(ctx, demoTimeout+time.Duration(sent)*100*time.Millisecond)
+	took := time.Since(began)
+	r := s.amo.Report()
+	requests := r.Requests - before.Requests
+
+	tw := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
+	row := func(name, format string, v ...any) { fmt.Fprintf(tw, "%s\t%s\n", name, fmt.Sprintf(format, v...)) }
+	slices.Sort(s.acks)
+	row("events sent", "%d in %.1f s (%.0f a second), %d not answered 200", sent, fired.Seconds(), float64(sent)/fired.Seconds(), failed)
+	row("acks", "p50 %s, p99 %s, max %s", ms(percentile(s.acks, 50)), ms(percentile(s.acks, 99)), ms(percentile(s.acks, 100)))
+	row("settled", "%.1f s after the first event", took.Seconds())
+	row("requests to amoCRM", "%d: %.3f per event; at most %d in any second", requests, float64(requests)/float64(max(sent, 1)), r.MaxInSecond)
+	row("leads per request", "%s", perRequest(len(s.amo.Leads()), r, "POST", "/leads/complex"))
+	row("notes per request", "%s", perRequest(len(s.amo.AllNotes()), r, "POST", "/notes"))
+	row("memory", "%s", memory())
+	_ = tw.Flush() // stdout's errors show themselves
+
+	var faults []string
+	if failed > 0 {
+		faults = append(faults, fmt.Sprintf("%d events were not answered 200", failed))
+	}
+	if n := len(s.amo.Leads()); n != c.Visitors {
+		faults = append(faults, fmt.Sprintf("%d leads instead of %d", n, c.Visitors))
+	}
+	faults = append(faults, s.verify(nil, settled)...)
+	verdict(e.stdout, s, faults)
+	if dead := s.count(store.Filter{State: event.Dead}); dead > 0 {
+		fmt.Fprintf(e.stdout, "%d events are dead; look at http://%s/dead\n", dead, s.app.AdminAddr())
+	}
+	return demoVerdict(faults)
+}
+
+// fire sends every event at its time and waits for the answers.
+func (c demoCmd) fire(ctx context.Context, e *env, s *stage) (sent, failed int) {
+	total := c.Visitors * eventsEach
+	bar := progressbar.DefaultSilent(int64(total))
+	if isTerminal(e.stderr) {
+		bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(e.stderr), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+	}
+	queue := bodies(c.Visitors)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	began := time.Now()
+	last := map[int]chan struct{}{} // an event of a visitor goes after the one before was answered
+	for i, b := range queue {
+		meant := began.Add(time.Duration(float64(i) / c.Rate * float64(time.Second)))
+		timer := time.NewTimer(time.Until(meant))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			wg.Wait()
+			return sent, failed
+		case <-timer.C:
+		}
+		before := last[b.visitor]
+		done := make(chan struct{})
+		last[b.visitor] = done
+		sent++
+		wg.Go(func() {
+			defer close(done)
+			if before != nil {
+				<-before
+			}
+			if _, err := s.sendAt(ctx, b.body, later(meant, before != nil)); err != nil {
+				mu.Lock()
+				failed++
+				mu.Unlock()
+			}
+			_ = bar.Add(1)
+		})
+	}
+	wg.Wait()
+	_ = bar.Finish()
+	return sent, failed
+}
+
+// later is from when a latency counts: an event that had to wait for its own
+// visitor's one before was not meant to go earlier.
+func later(meant time.Time, waited bool) time.Time {
+	if waited {
+		return time.Now()
+	}
+	return meant
+}
+
+type load struct {
+	visitor int
+	body    []byte
+}
+
+// bodies lists all events, the visitors' stories interleaved as they would be.
+func bodies(visitors int) (out []load) {
+	stories := make([][][]byte, visitors)
+	for n := range stories {
+		v := emulator.NewVisitor(11, n+1)
+		v.Phone, v.Email = "", ""
+		phone, email := v.Contacts()
+		v.Phone = phone
+		stories[n] = [][]byte{v.Accepted(), v.Updated("", email), v.ClientUpdated(), v.Finished("positive", false)}
+	}
+	const spread = 20 // so many visitors are under way at once
+	for from := 0; from < visitors; from += spread {
+		for i := range eventsEach {
+			for n := from; n < min(from+spread, visitors); n++ {
+				out = append(out, load{n, stories[n][i]})
+			}
+		}
+	}
+	return out
+}
+
+func percentile(sorted []time.Duration, p int) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+}
+
+func perRequest(items int, r emulator.Report, method, path string) string {
+	n := 0
+	for endpoint, count := range r.ByEndpoint {
+		if strings.HasPrefix(endpoint, method) && strings.HasSuffix(endpoint, path) {
+			n += count
+		}
+	}
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f (%d in %d requests)", float64(items)/float64(n), items, n)
+}
+
+// memory is the process's own memory, without the mapped store file.
+func memory() string {
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "not known here"
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return fmt.Sprintf("%.1f MiB (RssAnon, emulator and load generator included)", float64(kb)/1024)
+		}
+	}
+	return "not known here"
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// act is one visitor's story and what must come of it.
+type act struct {
+	who   string
+	what  string
+	play  func(ctx context.Context) error
+	saw   string // what the operator's panel showed last
+	leads func() []emulator.Record
+	s     *stage
+
+	wantLeads int
+	wantNotes int // on the leads and the contact together
+	wantTasks int
+	wantStage string
+	wantSaw   string // must stand in what the operator saw
+}
+
+// player builds acts over one stage.
+type player struct {
+	s   *stage
+	all []*act
+}
+
+// visitor adds an act of the n-th visitor.
+func (p *player) visitor(n int, what string, tell func(ctx context.Context, v *emulator.Visitor, a *act) error) *act {
+	v := emulator.NewVisitor(7, n)
+	a := &act{who: v.Name, what: what, s: p.s}
+	a.play = func(ctx context.Context) error { return tell(ctx, v, a) }
+	a.leads = func() []emulator.Record { return p.s.leadsOf(fmt.Sprintf("jv-c%d@demo", n)) }
+	p.all = append(p.all, a)
+	return a
+}
+
+// tell sends bodies in order and keeps what the operator saw.
+func (p *player) tell(ctx context.Context, a *act, bodies ...[]byte) error {
+	for _, b := range bodies {
+		got, err := p.s.send(ctx, b)
+		if err != nil {
+			return err
+		}
+		if got.CRMLink != "" {
+			a.saw = panel(got)
+		}
+	}
+	return nil
+}
+
+// panel is what the operator's side panel shows, on one line.
+func panel(a answer) string {
+	parts := []string{a.item("Этап")}
+	for _, title := range []string{"Бюджет", "Изменилось"} {
+		if c := a.item(title); c != "" {
+			parts = append(parts, c)
+		}
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " · ")
+}
+
+// script is the demo's dozen: one of each kind of story.
+func script(s *stage) []*act {
+	p := &player{s: s}
+	p.ordinary()
+	p.crm()
+	p.odd()
+	return p.all
+}
+
+// ordinary are chats, messages and calls.
+func (p *player) ordinary() {
+	a := p.visitor(1, "a chat, then a second one after the manager moved the stage", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		if err := p.tell(ctx, a, v.Accepted(), v.Finished("positive", false)); err != nil {
+			return err
+		}
+		if err := p.moved(ctx, a, "Переговоры"); err != nil {
+			return err
+		}
+		v.NewChat()
+		return p.tell(ctx, a, v.Accepted())
+	})
+	a.wantLeads, a.wantNotes, a.wantStage, a.wantSaw = 1, 2, "Переговоры", "Переговоры"
+
+	a = p.visitor(2, "anonymous at first, gives a phone while chatting", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		phone, _ := v.Contacts()
+		return p.tell(ctx, a, v.Accepted(), v.Updated(phone, ""), v.Finished("", false))
+	})
+	a.wantLeads, a.wantNotes = 1, 2
+
+	a = p.visitor(3, "anonymous to the end: held, nothing in amoCRM", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		return p.tell(ctx, a, v.Accepted(), v.Finished("", false))
+	})
+	a.wantLeads = 0
+
+	a = p.visitor(4, "a message while everybody was out", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		return p.tell(ctx, a, v.Offline("Перезвоните мне, пожалуйста"))
+	})
+	a.wantLeads, a.wantNotes, a.wantTasks = 1, 2, 1
+
+	a = p.visitor(5, "a call that was answered and recorded", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, _ = v.Contacts()
+		return p.tell(ctx, a, v.Call("incoming", true)...)
+	})
+	a.wantLeads, a.wantNotes = 1, 2
+
+	a = p.visitor(6, "a call back that reached nobody: a task", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, _ = v.Contacts()
+		return p.tell(ctx, a, v.Call("callback", false)...)
+	})
+	a.wantLeads, a.wantNotes, a.wantTasks = 1, 2, 1
+}
+
+// crm are deals, tasks and clients of Jivo's own CRM.
+func (p *player) crm() {
+	pipeline := []byte(`{"event_name":"created_pipeline","pipeline_id":6,"title":"Gruzly","currency":"RUB","pipeline_statuses":[` +
+		`{"pipeline_status_id":19,"title":"finished","position":0,"type":"system","final_status":"successful"},` +
+		`{"pipeline_status_id":21,"title":"Первичный контакт","position":1,"type":"user","final_status":null},` +
+		`{"pipeline_status_id":22,"title":"Торг","position":2,"type":"user","final_status":null}],"pipeline_reject_reasons":[]}`)
+	a := p.visitor(7, "a chat becomes a deal in Jivo, and the deal moves on", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		amount := 15000
+		d := emulator.Deal{ID: 700, Title: "Партия досок", Text: "Доставка в пятницу", Pipeline: 6, Stage: 21}
+		moved := d
+		moved.Stage, moved.Amount = 22, &amount
+		return p.tell(ctx, a, pipeline, v.Accepted(), v.CreatedDeal(d), v.UpdatedDeal(moved),
+			v.CreatedTask(emulator.JivoTask{ID: 70, Text: "Выставить счёт", Deal: 700, Due: time.Now().Add(24 * time.Hour)}))
+	})
+	a.wantLeads, a.wantNotes, a.wantTasks, a.wantStage = 1, 2, 1, "Переговоры"
+
+	a = p.visitor(8, "a pop-up form, then the operator edits the client", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		return p.tell(ctx, a, v.ClientUpdated(), v.ClientEvent("updated_client"), v.Attributes(map[string]any{"Город": "Казань", "Лет": 30}))
+	})
+	a.wantLeads, a.wantNotes = 1, 0
+
+	a = p.visitor(9, "a task of a client nobody has described yet: it waits", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		return p.tell(ctx, a, v.CreatedTask(emulator.JivoTask{ID: 90, Text: "Позвонить", Due: time.Now().Add(time.Hour)}), v.Accepted())
+	})
+	a.wantLeads, a.wantNotes, a.wantTasks = 1, 1, 1
+}
+
+// odd are the stories that go wrong elsewhere.
+func (p *player) odd() {
+	a := p.visitor(10, "every webhook comes three times", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, v.Email = v.Contacts()
+		accepted, finished := v.Accepted(), v.Finished("", false)
+		return p.tell(ctx, a, accepted, accepted, accepted, finished, finished, finished)
+	})
+	a.wantLeads, a.wantNotes = 1, 2
+
+	twin := emulator.NewVisitor(7, 12)
+	a = p.visitor(11, "two visitors with one phone at the same moment: one contact", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, _ = v.Contacts()
+		twin.Phone = v.Phone
+		var wg sync.WaitGroup
+		errs := make([]error, 2)
+		for i, b := range [][]byte{v.Accepted(), twin.Accepted()} {
+			wg.Go(func() { errs[i] = p.tell(ctx, &act{}, b) })
+		}
+		wg.Wait()
+		if errs[0] != nil {
+			return errs[0]
+		}
+		return errs[1]
+	})
+	a.wantLeads, a.wantNotes = 1, 1
+
+	a = p.visitor(13, "blacklisted by the operator: no lead", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+		v.Phone, _ = v.Contacts()
+		return p.tell(ctx, a, v.Finished("", true))
+	})
+	a.wantLeads = 0
+}
+
+// moved has the manager move the act's lead once it is there.
+func (p *player) moved(ctx context.Context, a *act, stage string) error {
+	if !p.s.settle(ctx, demoTimeout) {
+		return errNotSettled
+	}
+	for _, l := range a.leads() {
+		id, pipeline := p.s.stageID(stage)
+		if err := p.s.manager(ctx, p.s.amo.MoveLead(l.ID, id, pipeline)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) stageID(name string) (status, pipeline int64) {
+	for _, p := range emulator.DefaultPipelines() {
+		for _, st := range p.Statuses {
+			if st.Name == name {
+				return st.ID, p.ID
+			}
+		}
+	}
+	return 0, 0
+}
+
+// leadsOf are the leads that carry a marker token.
+func (s *stage) leadsOf(token string) (out []emulator.Record) {
+	for _, l := range s.amo.Leads() {
+		if slices.Contains(strings.Fields(l.Value("Jivo ID")), token) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// verify says what did not arrive exactly once.
+func (s *stage) verify(acts []*act, settled bool) (faults []string) {
+	if !settled {
+		faults = append(faults, errNotSettled.Error())
+	}
+	for _, a := range acts {
+		faults = append(faults, s.check(a)...)
+	}
+	for _, st := range []event.State{event.Dead, event.Pending, event.Parked} {
+		if n := s.count(store.Filter{State: st}); n > 0 {
+			faults = append(faults, fmt.Sprintf("%d events are %s", n, st))
+		}
+	}
+	for _, d := range s.amo.Doubles() {
+		faults = append(faults, "twice in amoCRM: "+d)
+	}
+	r := s.amo.Report()
+	for _, v := range r.Violations {
+		faults = append(faults, "against amoCRM's rules: "+v)
+	}
+	if r.MaxInSecond > 7 {
+		faults = append(faults, fmt.Sprintf("%d requests in one second", r.MaxInSecond))
+	}
+	return faults
+}
+
+func (s *stage) check(a *act) (faults []string) {
+	miss := func(format string, v ...any) {
+		faults = append(faults, a.who+" ("+a.what+"): "+fmt.Sprintf(format, v...))
+	}
+	found := a.leads()
+	if len(found) != a.wantLeads {
+		miss("%d leads instead of %d", len(found), a.wantLeads)
+	}
+	notes, tasks := 0, 0
+	for _, l := range found {
+		notes += len(s.amo.Notes(l.ID))
+		for _, t := range s.amo.Tasks() {
+			if t.EntityID == l.ID {
+				tasks++
+			}
+		}
+		if _, st := s.amo.StageName(l.PipelineID, l.StatusID); a.wantStage != "" && st != a.wantStage {
+			miss("stage %q instead of %q", st, a.wantStage)
+		}
+	}
+	if notes != a.wantNotes {
+		miss("%d notes instead of %d", notes, a.wantNotes)
+	}
+	if tasks != a.wantTasks {
+		miss("%d tasks instead of %d", tasks, a.wantTasks)
+	}
+	if a.wantSaw != "" && !strings.Contains(a.saw, a.wantSaw) {
+		miss("the operator did not see %q", a.wantSaw)
+	}
+	return faults
+}

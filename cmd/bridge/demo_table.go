@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// table prints the acts: drawn anew with each change on a terminal, else once.
+type table struct {
+	w     io.Writer
+	acts  []*act
+	live  bool
+	drawn int // lines on the screen
+}
+
+func newTable(w io.Writer, acts []*act) *table { return &table{w: w, acts: acts, live: isTerminal(w)} }
+
+func (t *table) show() {
+	if t.live {
+		t.draw()
+	}
+}
+
+func (t *table) final() { t.draw() }
+
+func (t *table) draw() {
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "VISITOR\tWHAT HAPPENS\tCONTACT\tLEAD\tSTAGE\tWHAT THE OPERATOR SAW")
+	for _, a := range t.acts {
+		contact, lead, stage := a.inAmo()
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", a.who, a.what, contact, lead, stage, orDash(a.saw))
+	}
+	_ = tw.Flush() // a strings.Builder does not fail
+	if t.drawn > 0 {
+		fmt.Fprintf(t.w, "\x1b[%dA\x1b[J", t.drawn)
+	}
+	t.drawn = strings.Count(b.String(), "\n")
+	fmt.Fprint(t.w, b.String())
+}
+
+// inAmo is what stands in amoCRM for the act.
+func (a *act) inAmo() (contact, lead, stage string) {
+	contact, lead, stage = "-", "-", "-"
+	for _, l := range a.leads() {
+		if len(l.Contacts) > 0 {
+			contact = "#" + strconv.FormatInt(l.Contacts[0].ID, 10)
+		}
+		lead = "#" + strconv.FormatInt(l.ID, 10)
+		_, stage = a.s.amo.StageName(l.PipelineID, l.StatusID)
+	}
+	return contact, lead, stage
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// ms prints a duration in milliseconds.
+func ms(d time.Duration) string {
+	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
+}
