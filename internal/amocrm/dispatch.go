@@ -173,7 +173,7 @@ func (c *Client) badAnswer(jobs []*job, a answer) (bool, []*job) {
 	return true, nil
 }
 
-// reauthorize answers a 401: jobs go again once, with another token.
+// reauthorize answers a 401: jobs go again with another token, once.
 func (c *Client) reauthorize(jobs []*job, token string) (again []*job) {
 	err := c.tokens.Refused(c.life, token)
 	if err != nil {
@@ -185,8 +185,13 @@ func (c *Client) reauthorize(jobs []*job, token string) (again []*job) {
 		return nil
 	}
 	for _, j := range jobs {
-		if !j.reauthorized {
-			j.reauthorized = true
+		// A token is fetched before the wait for the budget, so the old one
+		// may be refused a second time; only another one's refusal counts.
+		if j.refused != token {
+			j.refused = token
+			j.refusals++
+		}
+		if j.refusals < 2 {
 			again = append(again, j)
 			continue
 		}

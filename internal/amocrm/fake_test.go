@@ -145,17 +145,18 @@ func inBubble(t *testing.T, cfg Config, tokens Tokens, handler func(http.Respons
 		running.Go(func() { w.Run(ctx) })
 		synctest.Wait()
 
+		defer func() {
+			cancel()
+			running.Wait()
+			w.Close()
+			w.Close()
+			w.tr.CloseIdleConnections()
+			_ = server.Close()
+			serving.Wait()
+			synctest.Wait()
+			f.serving.Wait()
+		}()
 		test(t, w)
-
-		cancel()
-		running.Wait()
-		w.Close()
-		w.Close()
-		w.tr.CloseIdleConnections()
-		_ = server.Close()
-		serving.Wait()
-		synctest.Wait()
-		f.serving.Wait()
 	})
 }
 

@@ -1,6 +1,7 @@
 package amocrm
 
 import (
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -229,6 +230,13 @@ func (w fieldWriter) canonOne(f FieldInfo, v event.Value) string {
 	case "checkbox":
 		if on, ok := parseBool(text); ok {
 			return strconv.FormatBool(on)
+		}
+	case "legal_entity": // read as an object
+		var entity struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal([]byte(text), &entity) == nil && entity.Name != "" {
+			return cleanLine(entity.Name)
 		}
 	case "date_time":
 		if at, ok := w.time(text); ok {

@@ -140,6 +140,7 @@ func TestCanon_WhatMeansTheSameIsEqual(t *testing.T) {
 		{"select", []event.Value{{EnumID: 32}}, []event.Value{{Text: "Москва", EnumID: 31}}, false},
 		{"multiselect", []event.Value{{EnumID: 32}, {EnumID: 31}}, []event.Value{{EnumID: 31}, {EnumID: 32}}, true},
 		{"text", []event.Value{{Text: "a"}}, []event.Value{{Text: "A"}}, false},
+		{"legal_entity", []event.Value{{Text: `{"name":"ООО Ромашка","vat_id":"77"}`}}, []event.Value{{Text: "ООО Ромашка"}}, true},
 		{"text", nil, []event.Value{{Text: ""}}, true},
 	} {
 		f := FieldInfo{Type: c.kind, Enums: city}

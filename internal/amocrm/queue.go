@@ -42,9 +42,10 @@ type job struct {
 	id      int64  // of a read by id
 	call    *call  // of a request of its own
 
-	reauthorized bool // went again after a 401 once
-	callers      []*caller
-	requests     []event.Request // made for it so far
+	refused  string // the token it was last refused with
+	refusals int    // how many tokens it was refused with
+	callers  []*caller
+	requests []event.Request // made for it so far
 }
 
 // caller waits for a job's outcome.

@@ -38,6 +38,7 @@ const (
 	WarnStage      WarningKind = "stage"
 	WarnAgent      WarningKind = "agent"
 	WarnLossReason WarningKind = "loss_reason"
+	WarnUnread     WarningKind = "unread" // left alone until the entity has been read
 )
 
 // Warning says what was left out or replaced. Text is fit for logs: it names
@@ -77,6 +78,7 @@ type draft struct {
 	want     *event.Entity
 	create   bool
 	partial  bool // what is not set is unknown rather than empty
+	unlisted bool // so are lists without a value
 	wrote    map[string]string
 	write    fieldWriter
 	item     map[string]any
@@ -99,8 +101,12 @@ func (s *Shaper) draft(entity string, want *event.Entity, wrote map[string]strin
 // Lead returns the item that makes the lead (have == nil: for a POST) or
 // brings it nearer to what is wanted (for a PATCH, with its id), nil if there is
 // nothing to write. wrote is what Wrote returned for earlier items of this lead.
-// marker holds the tokens its marker field should bear. Where have.Partial says
-// that something is unknown, it is left alone.
+// marker holds the tokens its marker field should bear.
+//
+// A Partial have that says when it was updated comes from an account hook, which
+// carries the whole entity but its links (amocrm-api.md §6.2); of any other what
+// is not set counts as unknown and is left alone. Lists, which amoCRM replaces
+// as a whole, count as known only if the hook carried some custom field.
 func (s *Shaper) Lead(want *event.Entity, have *event.Lead, wrote map[string]string, marker string) (map[string]any, []Warning) {
 	d := s.draft(entityLeads, want, wrote)
 	if have == nil {
@@ -108,7 +114,7 @@ func (s *Shaper) Lead(want *event.Entity, have *event.Lead, wrote map[string]str
 	} else if want.Update == event.Never {
 		return nil, nil
 	}
-	d.partial = have.Partial
+	d.partial, d.unlisted = have.Partial && have.UpdatedAt == 0, have.Partial && have.Fields == nil
 	d.setName(have.Name)
 	d.setPrice(have.Price)
 	d.setPlace(have)
@@ -128,7 +134,7 @@ func (s *Shaper) Contact(want *event.Entity, have *event.Contact, wrote map[stri
 	} else if want.Update == event.Never {
 		return nil, nil
 	}
-	d.partial = have.Partial
+	d.partial, d.unlisted = have.Partial && have.UpdatedAt == 0, have.Partial && have.Fields == nil
 	d.setName(have.Name)
 	d.setResponsible(have.ResponsibleID)
 	d.setMarker(have.Fields, marker)
@@ -142,8 +148,8 @@ func (s *Shaper) Contact(want *event.Entity, have *event.Contact, wrote map[stri
 			emails, rest[key] = append(emails, want.Fields[key]), true
 		}
 	}
-	d.addBeside(codePhone, have.Phones, phones, func(v string) string { return phone.Soft(v, s.Region) })
-	d.addBeside(codeEmail, have.Emails, emails, phone.Email)
+	d.addBeside(codePhone, have.Fields, have.Phones, phones, func(v string) string { return phone.Soft(v, s.Region) })
+	d.addBeside(codeEmail, have.Fields, have.Emails, emails, phone.Email)
 	d.setFields(have.Fields, rest)
 	d.setTags(have.Tags)
 	return d.finish(have.ID)
@@ -287,7 +293,7 @@ func (d *draft) setMarker(have map[int64]event.Values, marker string) {
 	if !ok || d.MarkerField == "" || f.Computed || f.Type != "text" && f.Type != "textarea" {
 		return
 	}
-	if d.partial && len(have[f.ID]) == 0 {
+	if d.unlisted {
 		return // other tokens may stand there
 	}
 	old := have[f.ID].Text()
@@ -352,13 +358,13 @@ func (d *draft) setField(f FieldInfo, key, name, raw string, have event.Values) 
 // the list as a whole (amocrm-api.md §4.3), so what stands there goes along
 // verbatim. normal returns the form values are compared and written in, "" for
 // what is none.
-func (d *draft) addBeside(code string, have []event.Value, want []string, normal func(string) string) {
-	if d.partial && len(have) == 0 {
-		return // adding would remove what is not known
-	}
+func (d *draft) addBeside(code string, fields map[int64]event.Values, have []event.Value, want []string, normal func(string) string) {
 	f, ok := d.Dict.Field(d.entity, code)
 	if !ok {
 		f = FieldInfo{Code: code, Type: "multitext"}
+	}
+	if len(have) == 0 {
+		have = fields[f.ID]
 	}
 	id, enum := f.multitextEnum()
 	var values []event.Value
@@ -377,7 +383,8 @@ func (d *draft) addBeside(code string, have []event.Value, want []string, normal
 }
 
 func (d *draft) addBesideField(f FieldInfo, have event.Values, values []event.Value, normal func(string) string) {
-	if d.partial && len(have) == 0 {
+	if d.unlisted && len(have) == 0 && len(values) > 0 {
+		d.warn(WarnUnread, "", "%s %s: not added before the %s is read", d.one, fieldLabel(f), d.one)
 		return
 	}
 	known := map[string]bool{}

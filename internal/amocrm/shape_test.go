@@ -341,8 +341,23 @@ func TestShaperContact_AddsBesideWhatIsThere(t *testing.T) {
 		}
 	}
 	thin := &event.Contact{ID: 801, Partial: true}
-	if item, _ := demoShaper(t).Contact(&event.Entity{Phones: []string{"+79990000005"}}, thin, nil, ""); item != nil {
-		t.Errorf("phones nobody has read would be lost: %v", item)
+	item, ws := demoShaper(t).Contact(&event.Entity{Phones: []string{"+79990000005"}}, thin, nil, "")
+	if item != nil || len(ws) != 1 || ws[0].Kind != WarnUnread {
+		t.Errorf("phones nobody has read would be lost: %v %v", item, texts(ws))
+	}
+}
+
+func TestShaper_AnAccountHookCountsAsKnown(t *testing.T) {
+	hook := &event.Contact{ID: 801, UpdatedAt: 1795000000, Partial: true, Fields: map[int64]event.Values{104: {{Text: "jv-c1@shop"}}}}
+	item, _ := demoShaper(t).Contact(&event.Entity{Name: "M", Phones: []string{"+79990000005"}}, hook, nil, "")
+	want := `{"custom_fields_values":[{"field_id":101,"values":[{"enum_code":"WORK","value":"+79990000005"}]}],"id":801,"name":"M"}`
+	if diff := cmp.Diff(want, asJSON(t, item)); diff != "" {
+		t.Errorf("the first phone of a contact known from a hook: %s", diff)
+	}
+	hook.Fields[101] = event.Values{{Text: "333", EnumID: 12}}
+	item, _ = demoShaper(t).Contact(&event.Entity{Phones: []string{"+79990000005"}}, hook, nil, "")
+	if got := asJSON(t, item); !strings.Contains(got, `{"enum_id":12,"value":"333"}`) {
+		t.Errorf("a phone known as a field only is lost: %s", got)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 )
 
 var (
@@ -17,22 +19,22 @@ var (
 )
 
 // listenAddress checks host:port.
-func listenAddress(s scalar) (value, complaint string) {
-	host, port, err := net.SplitHostPort(s.text)
+func listenAddress(s strict.Scalar) (value, complaint string) {
+	host, port, err := net.SplitHostPort(s.Text)
 	if err != nil {
 		hint := ""
-		if n, err := strconv.Atoi(s.text); err == nil && n > 0 && n <= 65535 && !s.mixed {
-			hint = fmt.Sprintf("; did you mean %q?", ":"+s.text)
+		if n, err := strconv.Atoi(s.Text); err == nil && n > 0 && n <= 65535 && !s.Mixed {
+			hint = fmt.Sprintf("; did you mean %q?", ":"+s.Text)
 		}
-		return "", fmt.Sprintf("host:port is expected, not %s%s", s.show(), hint)
+		return "", fmt.Sprintf("host:port is expected, not %s%s", s.Show(), hint)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
-		return "", fmt.Sprintf("%s: the port must be a number from 0 to 65535", s.show())
+		return "", fmt.Sprintf("%s: the port must be a number from 0 to 65535", s.Show())
 	}
 	if strings.ContainsAny(host, " /\\@") {
-		return "", fmt.Sprintf("host:port is expected, not %s", s.show())
+		return "", fmt.Sprintf("host:port is expected, not %s", s.Show())
 	}
-	return s.text, ""
+	return s.Text, ""
 }
 
 // onLoopback reports whether an address of a listener is reached from this
@@ -66,8 +68,8 @@ func plainURL(text string) (*url.URL, string) {
 }
 
 // publicURL checks public_url and takes the slash off its end.
-func publicURL(s scalar) (value, complaint string) {
-	u, complaint := plainURL(s.text)
+func publicURL(s strict.Scalar) (value, complaint string) {
+	u, complaint := plainURL(s.Text)
 	if complaint != "" {
 		return "", complaint
 	}
@@ -75,20 +77,20 @@ func publicURL(s scalar) (value, complaint string) {
 }
 
 // redirectURL checks a URL whose every letter must be as registered.
-func redirectURL(s scalar) (value, complaint string) {
-	if _, complaint := plainURL(s.text); complaint != "" {
+func redirectURL(s strict.Scalar) (value, complaint string) {
+	if _, complaint := plainURL(s.Text); complaint != "" {
 		return "", complaint
 	}
-	return s.text, ""
+	return s.Text, ""
 }
 
 // accountURL checks the address of an amoCRM account (amocrm-api.md §1): one
 // of the platform's hosts by https, or anything on loopback.
-func accountURL(s scalar) (value, complaint string) {
-	u, complaint := plainURL(s.text)
-	if complaint != "" && !strings.Contains(s.text, "://") && !s.mixed {
-		if guess, bad := plainURL("https://" + s.text); bad == "" && accountHosts.MatchString(guess.Host) {
-			return "", fmt.Sprintf("%s; did you mean %q?", complaint, "https://"+s.text)
+func accountURL(s strict.Scalar) (value, complaint string) {
+	u, complaint := plainURL(s.Text)
+	if complaint != "" && !strings.Contains(s.Text, "://") && !s.Mixed {
+		if guess, bad := plainURL("https://" + s.Text); bad == "" && accountHosts.MatchString(guess.Host) {
+			return "", fmt.Sprintf("%s; did you mean %q?", complaint, "https://"+s.Text)
 		}
 	}
 	if complaint != "" {
@@ -110,10 +112,10 @@ func accountURL(s scalar) (value, complaint string) {
 }
 
 // domainName checks a name to get a certificate for.
-func domainName(s scalar) (value, complaint string) {
-	name := strings.ToLower(s.text)
+func domainName(s strict.Scalar) (value, complaint string) {
+	name := strings.ToLower(s.Text)
 	if !domainNames.MatchString(name) || len(name) > 253 {
-		return "", fmt.Sprintf("a domain name such as bridge.example.com is expected, not %s", s.show())
+		return "", fmt.Sprintf("a domain name such as bridge.example.com is expected, not %s", s.Show())
 	}
 	return name, ""
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
@@ -21,34 +22,32 @@ func (conn *Connection) Env(v Vocabulary) mapping.Env {
 
 // compile makes the program. Only rules that were read whole are compiled; if
 // there are others, the problems with them are reported already.
-func (conn *Connection) compile(r *reader) {
-	program, problems := mapping.Compile(conn.whole, conn.Env(r.vocab))
+func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
+	program, problems := mapping.Compile(conn.whole, conn.Env(v))
 	conn.Program, conn.whole = program, nil
 	for _, p := range problems {
-		at := r.exact(Pos{p.Line, p.Col})
+		at := r.Exact(Pos{Line: p.Line, Col: p.Col})
 		switch {
 		case at.Line == 0:
-			r.problem(conn.Pos, "default rules: %s", p.Msg)
-		case r.mixed[at.Line]:
+			r.Problem(conn.Pos, "default rules: %s", p.Msg)
+		case r.Mixed(at.Line):
 			// The compiler quotes what it complains of, and that came from
 			// outside: it may be a secret.
-			r.problem(at, "this does not compile; it holds ${…}, so it is not shown")
+			r.Problem(at, "this does not compile; it holds ${…}, so it is not shown")
 		default:
-			r.problem(at, "%s", p.Msg)
+			r.Problem(at, "%s", p.Msg)
 		}
 	}
 }
 
 // defaultRules are the built-in rules, read by the code that reads `rules:`.
-func (conn *Connection) defaultRules(r *reader) []mapping.Rule {
-	inner := newReader("default rules", r.getenv, r.readFile, r.vocab)
-	inner.builtin = true
-	defaults := newConnection(conn.Name, Pos{})
-	if body := inner.parseSource([]byte(mapping.DefaultsYAML(conn.Language))); body != nil {
-		inner.read(defaults.rules(newConfig("", r.vocab)), body, place{name: "rules", path: "rules"})
-	}
-	for _, p := range inner.problems {
-		r.problem(conn.Pos, "default rules: %s", p.Text)
+func (conn *Connection) defaultRules(r *strict.Reader, v Vocabulary) []mapping.Rule {
+	from := r.Source
+	from.Builtin = true
+	inner, defaults := strict.NewReader(from), newConnection(conn.Name, Pos{})
+	inner.Read([]byte(mapping.DefaultsYAML(conn.Language)), defaults.rules(v), "rules")
+	if wrong := inner.Problems(); wrong != nil {
+		r.Problem(conn.Pos, "default rules: %s", wrong.List[0].Text)
 	}
 	return defaults.Rules
 }

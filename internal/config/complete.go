@@ -3,12 +3,13 @@ package config
 import (
 	"strings"
 
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
 // complete fills in what a connection's defaults take from other keys, warns
 // of what is legal and probably not meant, and compiles the rules.
-func (conn *Connection) complete(r *reader, c *Config) {
+func (conn *Connection) complete(r *strict.Reader, c *Config) {
 	at := "connections." + conn.Name
 	a := &conn.AmoCRM
 	if conn.Language == "" {
@@ -17,40 +18,40 @@ func (conn *Connection) complete(r *reader, c *Config) {
 			conn.Language = "ru"
 		}
 	}
-	if a.OAuth != nil && !r.seen[at+".amocrm.oauth.redirect_url"] {
+	if a.OAuth != nil && !r.Seen(at+".amocrm.oauth.redirect_url") {
 		a.OAuth.RedirectURL = c.PublicURL + "/oauth/" + conn.Name
 		if c.PublicURL == "" {
-			r.problem(r.places[at+".amocrm.oauth"], "%q is missing (or public_url, which it follows from)", at+".amocrm.oauth.redirect_url")
+			r.Problem(r.At(at+".amocrm.oauth"), "%q is missing (or public_url, which it follows from)", at+".amocrm.oauth.redirect_url")
 		}
 	}
 	conn.advise(r, c, at)
-	conn.DefaultRules = !r.seen[at+".rules"]
+	conn.DefaultRules = !r.Seen(at + ".rules")
 	switch {
 	case !conn.DefaultRules:
-		conn.compile(r)
+		conn.compile(r, c.vocab)
 		conn.referRules()
-	case len(r.problems) == 0: // else nothing comes of the config anyway
-		conn.Rules = conn.defaultRules(r)
+	case r.Problems() == nil: // else nothing comes of the config anyway
+		conn.Rules = conn.defaultRules(r, c.vocab)
 		conn.whole = conn.Rules
-		conn.compile(r)
+		conn.compile(r, c.vocab)
 	}
 }
 
 // advise warns of what works, and less well than it could.
-func (conn *Connection) advise(r *reader, c *Config, at string) {
+func (conn *Connection) advise(r *strict.Reader, c *Config, at string) {
 	a := &conn.AmoCRM
-	account := r.places[at+".amocrm.account"]
-	if !r.seen[at+".amocrm.webhook_secret"] {
-		r.warn(account, "no amocrm.webhook_secret: /amocrm/%s is closed, and what operators see of amoCRM is up to %s old (amocrm.sweep)",
-			conn.Name, showDuration(a.Sweep))
+	account := r.At(at + ".amocrm.account")
+	if !r.Seen(at + ".amocrm.webhook_secret") {
+		r.Warn(account, "no amocrm.webhook_secret: /amocrm/%s is closed, and what operators see of amoCRM is up to %s old (amocrm.sweep)",
+			conn.Name, strict.ShowDuration(a.Sweep))
 	}
 	if a.SetupAuto && len(a.WebhookSecrets) > 0 && c.PublicURL == "" {
-		r.warn(r.places[at+".amocrm.setup"], "setup: auto cannot subscribe the hook without public_url")
+		r.Warn(r.At(at+".amocrm.setup"), "setup: auto cannot subscribe the hook without public_url")
 	}
 	for _, hook := range a.WebhookSecrets {
 		for _, secret := range conn.Jivo.Secrets {
 			if hook.Equal(secret) {
-				r.warn(r.places[at+".amocrm.webhook_secret"], "jivo.secret and amocrm.webhook_secret are the same: who knows one can speak as the other")
+				r.Warn(r.At(at+".amocrm.webhook_secret"), "jivo.secret and amocrm.webhook_secret are the same: who knows one can speak as the other")
 			}
 		}
 	}

@@ -4,9 +4,22 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
+
+// Secret is a value that no way of printing shows.
+type Secret = strict.Secret
+
+// Pos is a place in the config file.
+type Pos = strict.Pos
+
+// Problem is one thing that is wrong, or worth a warning, with its place.
+type Problem = strict.Problem
+
+// Problems is everything that is wrong with a config, in the order of the file.
+type Problems = strict.Problems
 
 // Config is config.yaml, read, checked and compiled. It is not changed after
 // Load and safe for concurrent use.
@@ -220,7 +233,7 @@ func newConfig(file string, v Vocabulary) *Config {
 		Listen:    ":8080",
 		Data:      "./data",
 		Limits:    Limits{Body: 4 << 20, Backlog: 1_000_000, FreeSpace: 256 << 20},
-		Retention: Retention{Events: 30 * day, Bodies: 7 * day, Dead: 90 * day},
+		Retention: Retention{Events: 30 * strict.Day, Bodies: 7 * strict.Day, Dead: 90 * strict.Day},
 		Log:       Log{Level: slog.LevelInfo, Format: "text"},
 		Admin:     Admin{Listen: "127.0.0.1:9090"},
 	}
@@ -242,7 +255,7 @@ func newConnection(name string, at Pos) *Connection {
 			ContactsSync:      true,
 		},
 		Anonymous:     "hold",
-		AnonymousHold: 30 * day,
+		AnonymousHold: 30 * strict.Day,
 		Park:          10 * time.Minute,
 		Builtin:       Builtin{Deals: true, Tasks: true, Clients: true, BlacklistTag: true, DeletedTag: true, Categories: true},
 		Reply:         Reply{Wait: 1500 * time.Millisecond, CRMLink: "lead", EnableAssign: "auto"},

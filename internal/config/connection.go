@@ -5,152 +5,153 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 )
 
-func (conn *Connection) table(c *Config) object {
-	return object{
-		keys: []key{
-			may("language", oneOf(&conn.Language, "ru", "en", "pt", "es"), "Language of every built-in text; default: ru for amocrm.ru, else en"),
-			may("timezone", conn.timezone(), "IANA time zone; default: the account's"),
-			may("region", conn.region(), "Country of phones written without a country code (ISO 3166); default: the account's"),
-			must("jivo", conn.Jivo.table(), "The Jivo side"),
-			must("amocrm", conn.AmoCRM.table(), "The amoCRM side"),
-			may("agents", conn.agents(), `Jivo agent (e-mail or id, "*" for any other) to amoCRM user (e-mail, name or id)`),
-			may("work_hours", conn.workHours(), "Hours that task due times count inside; absent: always"),
-			may("deals", object{keys: []key{
-				may("stages", conn.stages(), `Jivo stage id, or "pipeline / stage" titles, to a stage of amoCRM`),
+func (conn *Connection) table(c *Config) strict.Object {
+	return strict.Object{
+		Keys: []strict.Key{
+			strict.May("language", strict.OneOf(&conn.Language, "ru", "en", "pt", "es"), "Language of every built-in text; default: ru for amocrm.ru, else en"),
+			strict.May("timezone", conn.timezone(), "IANA time zone; default: the account's"),
+			strict.May("region", conn.region(), "Country of phones written without a country code (ISO 3166); default: the account's"),
+			strict.Must("jivo", conn.Jivo.table(), "The Jivo side"),
+			strict.Must("amocrm", conn.AmoCRM.table(), "The amoCRM side"),
+			strict.May("agents", conn.agents(), `Jivo agent (e-mail or id, "*" for any other) to amoCRM user (e-mail, name or id)`),
+			strict.May("work_hours", conn.workHours(), "Hours that task due times count inside; absent: always"),
+			strict.May("deals", strict.Object{Keys: []strict.Key{
+				strict.May("stages", conn.stages(), `Jivo stage id, or "pipeline / stage" titles, to a stage of amoCRM`),
 			}}, "How Jivo's deals become leads"),
-			may("tables", conn.tables(), "Tables for lookup(table, key) in rules"),
-			may("anonymous", oneOf(&conn.Anonymous, "hold", "lead", "ignore"), "What becomes of a visitor without phone and e-mail"),
-			may("anonymous_hold", duration(&conn.AnonymousHold, 0, longest), "How long a held visitor's first touch is kept"),
-			may("park", duration(&conn.Park, 0, longest), "How long an event waits for a client nobody has described yet"),
-			may("rules", conn.rules(c), "What events do in amoCRM; absent: the default rules"),
-			may("builtin", conn.Builtin.table(), "What the bridge does beside the rules"),
-			may("reply", conn.Reply.table(), "What the operator sees"),
+			strict.May("tables", conn.tables(), "Tables for lookup(table, key) in rules"),
+			strict.May("anonymous", strict.OneOf(&conn.Anonymous, "hold", "lead", "ignore"), "What becomes of a visitor without phone and e-mail"),
+			strict.May("anonymous_hold", strict.Duration(&conn.AnonymousHold, 0, strict.Longest), "How long a held visitor's first touch is kept"),
+			strict.May("park", strict.Duration(&conn.Park, 0, strict.Longest), "How long an event waits for a client nobody has described yet"),
+			strict.May("rules", conn.rules(c.vocab), "What events do in amoCRM; absent: the default rules"),
+			strict.May("builtin", conn.Builtin.table(), "What the bridge does beside the rules"),
+			strict.May("reply", conn.Reply.table(), "What the operator sees"),
 		},
 	}
 }
 
-func (j *Jivo) table() object {
-	return object{keys: []key{
-		must("secret", secrets(&j.Secrets), "Path secret, at least 16 characters; a list while rotating"),
-		may("channels", list{
-			want: "widget ids", least: 1,
-			each: func(int, Pos) node {
+func (j *Jivo) table() strict.Object {
+	return strict.Object{Keys: []strict.Key{
+		strict.Must("secret", secrets(&j.Secrets), "Path secret, at least 16 characters; a list while rotating"),
+		strict.May("channels", strict.List{
+			Want: "widget ids", Least: 1,
+			Each: func(int, Pos) strict.Node {
 				j.Channels = append(j.Channels, "")
-				return named(&j.Channels[len(j.Channels)-1], "a widget id")
+				return strict.Named(&j.Channels[len(j.Channels)-1], "a widget id")
 			},
 		}, "Widget ids let in; absent: all"),
-		reserve("forward"),
+		strict.Reserve("forward"),
 	}}
 }
 
 // secrets is one path secret, or a list of them while rotating.
-func secrets(dst *[]Secret) either {
+func secrets(dst *[]Secret) strict.Node {
 	const rotating = 4
-	return either{list{
-		want: "secrets", least: 1, most: rotating,
-		start: func() { *dst = nil },
-		each: func(int, Pos) node {
+	return strict.ListOrOne(strict.List{
+		Want: "secrets", Least: 1, Most: rotating,
+		Start: func() { *dst = nil },
+		Each: func(int, Pos) strict.Node {
 			form := fmt.Sprintf(`^[^\s/\\?#%%]{%d,}$`, minSecret)
-			return hush("a secret", form, func(s Secret) { *dst = append(*dst, s) }, pathSecret)
+			return strict.Hush("a secret", form, func(s Secret) { *dst = append(*dst, s) }, pathSecret)
 		},
-	}}
+	})
 }
 
 // tick is the least length of what happens again and again.
 const tick = time.Millisecond
 
-func (a *AmoCRM) table() object {
+func (a *AmoCRM) table() strict.Object {
 	sync, setup := "auto", "manual"
-	return object{
-		keys: []key{
-			must("account", words(&a.Account, "the account's URL", accountURL), "https://NAME.amocrm.ru, NAME.amocrm.com or NAME.kommo.com; http:// only on loopback"),
-			may("webhook_secret", secrets(&a.WebhookSecrets), "Path secret of amoCRM's hooks; a list while rotating; absent: the sweep alone keeps the cards"),
-			may("token", bearer(func(s Secret) { a.Token = s }), "Long-lived token; or oauth"),
-			may("oauth", a.oauth(), "Integration with consent, instead of a token"),
-			may("requests_per_second", number(&a.RequestsPerSecond, 0.1, 1000), "Budget of the whole account"),
-			may("batch", integer(&a.Batch, 1, 250), "Most items in one request"),
-			may("timeout", duration(&a.Timeout, tick, 10*time.Minute), "How long an answer is waited for"),
-			may("backoff", a.Backoff.table(), "Spacing of an event's own retries"),
-			may("probe", duration(&a.Probe, tick, day), "How often a paused account is tried"),
-			may("sweep", duration(&a.Sweep, tick, day), "How often missed hooks are looked for"),
-			may("refresh", duration(&a.Refresh, tick, week), "How long pipelines, users, fields and cards count as known"),
-			may("in_doubt_after", duration(&a.InDoubtAfter, tick, time.Hour), "How long after a lost answer the write is looked up"),
-			may("marker_field", words(&a.MarkerField, "a field's name", nil), "Text field on leads and contacts that carries the Jivo ids"),
-			may("contacts_sync", oneOf(&sync, "auto", "off").then(func(scalar) { a.ContactsSync = sync == "auto" }), "Whether all contacts are read into the contact directory"),
-			may("setup", oneOf(&setup, "auto", "manual").then(func(scalar) { a.SetupAuto = setup == "auto" }), "auto: run may create the marker fields and subscribe its own hook"),
+	return strict.Object{
+		Keys: []strict.Key{
+			strict.Must("account", strict.Words(&a.Account, "the account's URL", accountURL), "https://NAME.amocrm.ru, NAME.amocrm.com or NAME.kommo.com; http:// only on loopback"),
+			strict.May("webhook_secret", secrets(&a.WebhookSecrets), "Path secret of amoCRM's hooks; a list while rotating; absent: the sweep alone keeps the cards"),
+			strict.May("token", bearer(func(s Secret) { a.Token = s }), "Long-lived token; or oauth"),
+			strict.May("oauth", a.oauth(), "Integration with consent, instead of a token"),
+			strict.May("requests_per_second", strict.Number(&a.RequestsPerSecond, 0.1, 1000), "Budget of the whole account"),
+			strict.May("batch", strict.Integer(&a.Batch, 1, 250), "Most items in one request"),
+			strict.May("timeout", strict.Duration(&a.Timeout, tick, 10*time.Minute), "How long an answer is waited for"),
+			strict.May("backoff", a.Backoff.table(), "Spacing of an event's own retries"),
+			strict.May("probe", strict.Duration(&a.Probe, tick, strict.Day), "How often a paused account is tried"),
+			strict.May("sweep", strict.Duration(&a.Sweep, tick, strict.Day), "How often missed hooks are looked for"),
+			strict.May("refresh", strict.Duration(&a.Refresh, tick, strict.Week), "How long pipelines, users, fields and cards count as known"),
+			strict.May("in_doubt_after", strict.Duration(&a.InDoubtAfter, tick, time.Hour), "How long after a lost answer the write is looked up"),
+			strict.May("marker_field", strict.Words(&a.MarkerField, "a field's name", nil), "Text field on leads and contacts that carries the Jivo ids"),
+			strict.May("contacts_sync", strict.OneOf(&sync, "auto", "off").Then(func(strict.Scalar) { a.ContactsSync = sync == "auto" }), "Whether all contacts are read into the contact directory"),
+			strict.May("setup", strict.OneOf(&setup, "auto", "manual").Then(func(strict.Scalar) { a.SetupAuto = setup == "auto" }), "auto: run may create the marker fields and subscribe its own hook"),
 		},
-		after: a.together,
-		shape: func(s *jsonschema.Schema) {
+		After: a.together,
+		Shape: func(s *jsonschema.Schema) {
 			s.OneOf = []*jsonschema.Schema{{Required: []string{"token"}}, {Required: []string{"oauth"}}}
 		},
 	}
 }
 
-func (a *AmoCRM) together(r *reader, at place) {
-	token, oauth := r.seen[at.path+".token"], r.seen[at.path+".oauth"]
+func (a *AmoCRM) together(r *strict.Reader, at strict.Place, _ bool) {
+	token, oauth := r.Seen(at.Path+".token"), r.Seen(at.Path+".oauth")
 	switch {
 	case token && oauth:
-		r.problem(r.places[at.path+".oauth"], "either token or oauth, not both")
+		r.Problem(r.At(at.Path+".oauth"), "either token or oauth, not both")
 	case !token && !oauth:
-		r.problem(at.Pos, "%q is missing (or oauth)", at.path+".token")
+		r.Problem(at.Pos, "%q is missing (or oauth)", at.Path+".token")
 	}
 	if _, host, ok := strings.Cut(a.Account, "://"); ok {
 		a.Host = host
 	}
 }
 
-func (a *AmoCRM) oauth() made {
-	return made{func() node {
+func (a *AmoCRM) oauth() strict.Node {
+	return strict.Lazy(func() strict.Node {
 		a.OAuth = &OAuth{}
-		return object{keys: []key{
-			must("client_id", words(&a.OAuth.ClientID, "the integration's id", nil), "Integration id"),
-			must("client_secret", hush("a secret", `^[!-~]+$`, func(s Secret) { a.OAuth.ClientSecret = s }, credential), "Integration secret"),
-			may("redirect_url", words(&a.OAuth.RedirectURL, "a URL", redirectURL), "As registered with the integration; default: {public_url}/oauth/{connection}"),
+		return strict.Object{Keys: []strict.Key{
+			strict.Must("client_id", strict.Words(&a.OAuth.ClientID, "the integration's id", nil), "Integration id"),
+			strict.Must("client_secret", strict.Hush("a secret", `^[!-~]+$`, func(s Secret) { a.OAuth.ClientSecret = s }, credential), "Integration secret"),
+			strict.May("redirect_url", strict.Words(&a.OAuth.RedirectURL, "a URL", redirectURL), "As registered with the integration; default: {public_url}/oauth/{connection}"),
 		}}
-	}}
+	})
 }
 
-func (b *Backoff) table() object {
-	return object{
-		keys: []key{
-			may("first", duration(&b.First, tick, day), "Wait before the first retry"),
-			may("max", duration(&b.Max, tick, week), "Longest wait between retries"),
-			may("give_up", duration(&b.GiveUp, tick, longest), "Age of the trouble at which the event is dead"),
+func (b *Backoff) table() strict.Object {
+	return strict.Object{
+		Keys: []strict.Key{
+			strict.May("first", strict.Duration(&b.First, tick, strict.Day), "Wait before the first retry"),
+			strict.May("max", strict.Duration(&b.Max, tick, strict.Week), "Longest wait between retries"),
+			strict.May("give_up", strict.Duration(&b.GiveUp, tick, strict.Longest), "Age of the trouble at which the event is dead"),
 		},
-		after: func(r *reader, at place) {
+		After: func(r *strict.Reader, at strict.Place, _ bool) {
 			if b.First > b.Max {
-				r.problem(at.Pos, "backoff: first (%s) is longer than max (%s)", showDuration(b.First), showDuration(b.Max))
+				r.Problem(at.Pos, "backoff: first (%s) is longer than max (%s)", strict.ShowDuration(b.First), strict.ShowDuration(b.Max))
 			}
 		},
 	}
 }
 
-func (b *Builtin) table() object {
-	return object{keys: []key{
-		may("deals", onOff(&b.Deals), "Jivo's deals become leads"),
-		may("tasks", onOff(&b.Tasks), "Jivo's tasks become tasks"),
-		may("clients", onOff(&b.Clients), "Jivo's CRM stream fills linked contacts"),
-		may("blacklist_tag", onOff(&b.BlacklistTag), "Tag on the contact of a blacklisted client"),
-		may("deleted_tag", onOff(&b.DeletedTag), "Tag on the contact of a deleted client"),
-		may("categories", onOff(&b.Categories), "Client categories into a contact field"),
+func (b *Builtin) table() strict.Object {
+	return strict.Object{Keys: []strict.Key{
+		strict.May("deals", strict.OnOff(&b.Deals), "Jivo's deals become leads"),
+		strict.May("tasks", strict.OnOff(&b.Tasks), "Jivo's tasks become tasks"),
+		strict.May("clients", strict.OnOff(&b.Clients), "Jivo's CRM stream fills linked contacts"),
+		strict.May("blacklist_tag", strict.OnOff(&b.BlacklistTag), "Tag on the contact of a blacklisted client"),
+		strict.May("deleted_tag", strict.OnOff(&b.DeletedTag), "Tag on the contact of a deleted client"),
+		strict.May("categories", strict.OnOff(&b.Categories), "Client categories into a contact field"),
 	}}
 }
 
-func (conn *Connection) timezone() leaf {
+func (conn *Connection) timezone() strict.Leaf {
 	name := ""
-	return words(&name, "a time zone", func(s scalar) (string, string) {
-		zone, err := time.LoadLocation(s.text)
+	return strict.Words(&name, "a time zone", func(s strict.Scalar) (string, string) {
+		zone, err := time.LoadLocation(s.Text)
 		// "" and "Local" load and mean whatever the machine is set to.
-		if err != nil || s.text == "" || s.text == "Local" {
-			return "", fmt.Sprintf("%s is no time zone; write one such as Europe/Moscow%s", s.show(), s.mean(commonZones()))
+		if err != nil || s.Text == "" || s.Text == "Local" {
+			return "", fmt.Sprintf("%s is no time zone; write one such as Europe/Moscow%s", s.Show(), s.Mean(commonZones()))
 		}
 		conn.Location = zone
-		return s.text, ""
+		return s.Text, ""
 	})
 }
 
@@ -168,43 +169,43 @@ func commonZones() []string {
 
 var regionForm = regexp.MustCompile(`^[A-Za-z]{2}$`)
 
-func (conn *Connection) region() leaf {
-	l := words(&conn.Region, "a country", func(s scalar) (string, string) {
-		if !regionForm.MatchString(s.text) {
-			return "", fmt.Sprintf("a country's two letters such as RU are expected, not %s", s.show())
+func (conn *Connection) region() strict.Leaf {
+	l := strict.Words(&conn.Region, "a country", func(s strict.Scalar) (string, string) {
+		if !regionForm.MatchString(s.Text) {
+			return "", fmt.Sprintf("a country's two letters such as RU are expected, not %s", s.Show())
 		}
-		return strings.ToUpper(s.text), ""
+		return strings.ToUpper(s.Text), ""
 	})
-	l.shape.Pattern = regionForm.String() + "|" + inserted
+	l.Shape.Pattern = regionForm.String() + "|" + strict.Inserted
 	return l
 }
 
-func (conn *Connection) agents() dict {
+func (conn *Connection) agents() strict.Dict {
 	conn.Agents = map[string]string{}
-	return dict{
-		want: "Jivo agents to amoCRM users",
-		each: func(agent string, _ Pos) node {
+	return strict.Dict{
+		Want: "Jivo agents to amoCRM users",
+		Each: func(agent string, _ Pos) strict.Node {
 			user := ""
-			return named(&user, "an amoCRM user (e-mail, name or id)").then(func(s scalar) {
+			return strict.Named(&user, "an amoCRM user (e-mail, name or id)").Then(func(s strict.Scalar) {
 				conn.Agents[agent] = user
-				conn.refer(Reference{Kind: RefUser, Name: user, Line: s.content.Line, Col: s.content.Col})
+				conn.refer(Reference{Kind: RefUser, Name: user, Line: s.Content.Line, Col: s.Content.Col})
 			})
 		},
 	}
 }
 
-func (conn *Connection) stages() dict {
-	return dict{
-		want: "Jivo stages to amoCRM stages",
-		each: func(stage string, _ Pos) node {
+func (conn *Connection) stages() strict.Dict {
+	return strict.Dict{
+		Want: "Jivo stages to amoCRM stages",
+		Each: func(stage string, _ Pos) strict.Node {
 			one := &DealStage{Jivo: stage}
 			var pipelineAt, stageAt Pos
-			return object{
-				keys: []key{
-					may("pipeline", named(&one.Pipeline, "a pipeline").then(func(s scalar) { pipelineAt = s.content }), "Pipeline, by name or id; absent: the main one"),
-					must("stage", named(&one.Stage, "a stage").then(func(s scalar) { stageAt = s.content }), "Stage, by name or id; unsorted, won or lost"),
+			return strict.Object{
+				Keys: []strict.Key{
+					strict.May("pipeline", strict.Named(&one.Pipeline, "a pipeline").Then(func(s strict.Scalar) { pipelineAt = s.Content }), "Pipeline, by name or id; absent: the main one"),
+					strict.Must("stage", strict.Named(&one.Stage, "a stage").Then(func(s strict.Scalar) { stageAt = s.Content }), "Stage, by name or id; unsorted, won or lost"),
 				},
-				after: func(*reader, place) {
+				After: func(*strict.Reader, strict.Place, bool) {
 					conn.Stages = append(conn.Stages, *one)
 					conn.referStage(one.Pipeline, pipelineAt, one.Stage, stageAt)
 				},
@@ -213,18 +214,18 @@ func (conn *Connection) stages() dict {
 	}
 }
 
-func (conn *Connection) tables() dict {
+func (conn *Connection) tables() strict.Dict {
 	conn.Tables = map[string]map[string]string{}
-	return dict{
-		want: "tables by name",
-		each: func(name string, _ Pos) node {
+	return strict.Dict{
+		Want: "tables by name",
+		Each: func(name string, _ Pos) strict.Node {
 			table := map[string]string{}
 			conn.Tables[name] = table
-			return dict{want: "keys to texts", each: func(key string, _ Pos) node {
+			return strict.Dict{Want: "keys to texts", Each: func(key string, _ Pos) strict.Node {
 				value := ""
-				l := free(&value).then(func(scalar) { table[key] = value })
-				l.kinds |= isInteger | isFloat
-				l.shape.Type, l.shape.Types = "", []string{"string", "number"}
+				l := strict.Free(&value).Then(func(strict.Scalar) { table[key] = value })
+				l.Kinds |= strict.IntegerKind | strict.FloatKind
+				l.Shape.Type, l.Shape.Types = "", []string{"string", "number"}
 				return l
 			}}
 		},
@@ -238,16 +239,16 @@ const (
 	lineContent = 256
 )
 
-func (p *Reply) table() object {
-	return object{keys: []key{
-		may("wait", duration(&p.Wait, 0, 2*time.Second), "How long the reply waits for a new client's own lead"),
-		may("crm_link", oneOf(&p.CRMLink, "lead", "contact", "none"), "What the operator's link to the CRM opens"),
-		may("contact_info", flag(&p.ContactInfo), "Whether Jivo is told the contact's name, phone and e-mail"),
-		may("enable_assign", autoOnOff(&p.EnableAssign), "Whether the operator may paste a link; auto: only while no lead is linked"),
-		may("custom_data", list{
-			want: "lines", most: linesMost,
-			start: func() { p.CustomData = []ReplyItem{} },
-			each: func(int, Pos) node {
+func (p *Reply) table() strict.Object {
+	return strict.Object{Keys: []strict.Key{
+		strict.May("wait", strict.Duration(&p.Wait, 0, 2*time.Second), "How long the reply waits for a new client's own lead"),
+		strict.May("crm_link", strict.OneOf(&p.CRMLink, "lead", "contact", "none"), "What the operator's link to the CRM opens"),
+		strict.May("contact_info", strict.Flag(&p.ContactInfo), "Whether Jivo is told the contact's name, phone and e-mail"),
+		strict.May("enable_assign", strict.AutoOnOff(&p.EnableAssign), "Whether the operator may paste a link; auto: only while no lead is linked"),
+		strict.May("custom_data", strict.List{
+			Want: "lines", Most: linesMost,
+			Start: func() { p.CustomData = []ReplyItem{} },
+			Each: func(int, Pos) strict.Node {
 				p.CustomData = append(p.CustomData, ReplyItem{})
 				return p.CustomData[len(p.CustomData)-1].table()
 			},
@@ -255,22 +256,11 @@ func (p *Reply) table() object {
 	}}
 }
 
-func (i *ReplyItem) table() object {
-	return object{keys: []key{
-		may("title", phrase(&i.Title).checked(atMost(lineTitle)), "Title, at most 64 characters"),
-		must("content", phrase(&i.Content).filled().checked(atMost(lineContent)), "Content, at most 256 characters"),
-		may("link", phrase(&i.Link), "Link of the line"),
-		may("key", phrase(&i.Key), "Key of the line"),
+func (i *ReplyItem) table() strict.Object {
+	return strict.Object{Keys: []strict.Key{
+		strict.May("title", phrase(&i.Title).Checked(atMost(lineTitle)), "Title, at most 64 characters"),
+		strict.Must("content", phrase(&i.Content).Filled().Checked(atMost(lineContent)), "Content, at most 256 characters"),
+		strict.May("link", phrase(&i.Link), "Link of the line"),
+		strict.May("key", phrase(&i.Key), "Key of the line"),
 	}}
-}
-
-// atMost bounds the letters of a text that is no template; a template's are
-// only known, and cut, when it is evaluated.
-func atMost(most int) func(s scalar) string {
-	return func(s scalar) string {
-		if n := utf8.RuneCountInString(s.text); n > most && !strings.Contains(s.text, "{{") {
-			return fmt.Sprintf("at most %d characters are allowed, not %d", most, n)
-		}
-		return ""
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 )
 
 // Load reads, checks and compiles a config file. Relative paths in it (data,
@@ -50,14 +52,12 @@ func Parse(name string, data []byte, getenv func(string) (string, bool), readFil
 func parse(
 	name string, data []byte, getenv func(string) (string, bool), readFile func(string) ([]byte, error), v Vocabulary,
 ) (c *Config, literal bool, _ *Problems) {
-	r := newReader(name, getenv, readFile, v)
+	r := strict.NewReader(strict.Source{File: name, Getenv: getenv, ReadFile: readFile})
 	c = newConfig(name, v)
-	if body := r.parseSource(data); body != nil {
-		r.read(c.table(), body, place{Pos: Pos{1, 1}, name: "config"})
+	r.Read(data, c.table(), "config")
+	if wrong := r.Problems(); wrong != nil {
+		return nil, false, wrong
 	}
-	if len(r.problems) > 0 {
-		return nil, false, &Problems{List: sorted(r.problems)}
-	}
-	c.places, c.Warnings = r.places, sorted(r.warnings)
-	return c, r.literal, nil
+	c.places, c.Warnings = r.Places(), r.Warnings()
+	return c, r.LiteralSecret(), nil
 }

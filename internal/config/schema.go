@@ -9,7 +9,7 @@ import (
 // from the table of keys that drives the reader. What depends on several keys
 // at once, or on the account, only the reader and `bridge check` know.
 func Schema(v Vocabulary) ([]byte, error) {
-	s := newConfig("", v).table().schema()
+	s := newConfig("", v).table().Schema()
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"
 	s.Title = "config.yaml of the Jivo to amoCRM bridge"
 	text, err := json.MarshalIndent(s, "", "  ")

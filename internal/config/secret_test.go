@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/config/strict"
 )
 
 // everySecret is a config that holds a secret wherever one may stand.
@@ -85,7 +86,7 @@ func TestSecret_NeverPrinted(t *testing.T) {
 func TestSecret_ZeroIsNone(t *testing.T) {
 	t.Parallel()
 	var none config.Secret
-	if !none.IsZero() || none.Reveal() != "" || !none.Equal(config.NewSecret("")) || config.NewSecret("x").IsZero() || none.Equal(config.NewSecret("x")) {
+	if !none.IsZero() || none.Reveal() != "" || !none.Equal(strict.NewSecret("")) || strict.NewSecret("x").IsZero() || none.Equal(strict.NewSecret("x")) {
 		t.Error("the zero Secret is not empty")
 	}
 	if s := fmt.Sprintf("%s %v", none, none); s != "<secret> <secret>" {

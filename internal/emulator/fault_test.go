@@ -280,3 +280,24 @@ func TestAuth_NoForeignOrMissingToken(t *testing.T) {
 		}
 	})
 }
+
+func TestOAuth_OfManyRefreshesWithOneTokenOneWins(t *testing.T) {
+	c := account(t, Options{})
+	_, pair := c.grant(map[string]string{"grant_type": "authorization_code", "code": c.a.Grant()})
+	codes := make(chan int, 16)
+	for range cap(codes) {
+		go func() {
+			status, _ := c.refresh(at(pair, "refresh_token"))
+			codes <- status
+		}()
+	}
+	won := 0
+	for range cap(codes) {
+		if <-codes == 200 {
+			won++
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d refreshes succeeded", won, cap(codes))
+	}
+}

@@ -34,16 +34,16 @@ const (
 )
 
 // Bucket names a set of small records of other rooms, for Get, Set, Delete and
-// Each. Whatever is kept there about a person belongs under
-// Key(connection, "client", id, …) or Key(connection, "chat", id, …): that is
-// what Forget drops.
+// Each. What is kept there about a person belongs under
+// Key(connection, "client", id, …), which Forget drops in every one of them, or
+// into one of the records Forget knows: cards, chats, deals.
 type Bucket string
 
 // The generic buckets.
 const (
-	Cards     Bucket = "cards" // Key(connection, "lead" | "contact", id)
-	Chats     Bucket = "chats"
-	Deals     Bucket = "deals"
+	Cards     Bucket = "cards" // Key(connection, "lead" | "contact", id) → event.LeadCard, event.ContactCard
+	Chats     Bucket = "chats" // Key(connection, chat) → event.Chat
+	Deals     Bucket = "deals" // Key(connection, deal) → event.Deal
 	Tasks     Bucket = "tasks"
 	Names     Bucket = "names"
 	Tokens    Bucket = "tokens"

@@ -9,12 +9,12 @@ import (
 
 // Forget drops what is kept of a person (product.md §4, DELETE): the picture and
 // what finds it; the cards of leads and contacts no other client is linked to;
-// the bodies of their events and whatever those carry of what was said; records
-// of other rooms under Key(connection, "client", id) and
-// Key(connection, "chat", chat). Their pending and parked events are dead,
-// reason forgotten. Dedup keys are digests and stay, so that a redelivery does
-// nothing. Pages of the file that held the data are reused later; `bridge
-// compact` removes them at once.
+// the bodies of their events and whatever those carry of what was said; the
+// records of their chats; what their deals looked like, though not which lead
+// they are; and records of other rooms under Key(connection, "client", id).
+// Their pending and parked events are dead, reason forgotten. Dedup keys are
+// digests and stay, so that a redelivery does nothing. Pages of the file that
+// held the data are reused later; `bridge compact` removes them at once.
 //
 // A worker that has one of the events in hand must read it again in the
 // transaction that settles it, or it would write back what was dropped.
@@ -39,7 +39,7 @@ func (t *Tx) Forget(connection, client string) error {
 		return err
 	}
 	for chat := range chats {
-		if err := t.dropRecords(Key(connection, "chat", chat)); err != nil {
+		if err := Delete(t, Chats, Key(connection, chat)); err != nil {
 			return err
 		}
 	}
@@ -61,6 +61,9 @@ func (t *Tx) dropClient(connection string, c *event.Client, chats map[string]boo
 		for _, chat := range l.Chats {
 			chats[chat] = true
 		}
+		if err := t.stripDeal(connection, l.Deal); err != nil {
+			return err
+		}
 		if len(t.ClientsByLead(connection, l.LeadID)) > 0 {
 			continue
 		}
@@ -75,6 +78,20 @@ func (t *Tx) dropClient(connection string, c *event.Client, chats map[string]boo
 		return nil
 	}
 	return Delete(t, Cards, Key(connection, "contact", strconv.FormatInt(c.ContactID, 10)))
+}
+
+// stripDeal keeps of a deal only which lead it is, so that its next event does
+// not make another.
+func (t *Tx) stripDeal(connection, deal string) error {
+	if deal == "" {
+		return nil
+	}
+	d, ok, err := Get[event.Deal](t, Deals, Key(connection, deal))
+	if err != nil || !ok {
+		return err
+	}
+	d.Client, d.Last = "", nil
+	return Set(t, Deals, Key(connection, deal), d)
 }
 
 // forgetEvents strips a client's events and ends those that wait.

@@ -41,15 +41,18 @@ func TestForget_LeavesNothingOfThePerson(t *testing.T) {
 			key string
 		}{
 			{Cards, Key("shop", "lead", "6")}, {Cards, Key("shop", "contact", "5")}, {Last, Key("shop", "client", "7")},
-			{Last, Key("shop", "client", "7", "updated_client")}, {Chats, Key("shop", "chat", "c1")}, {Touches, Key("shop", "client", "7")},
+			{Last, Key("shop", "client", "7", "updated_client")}, {Chats, Key("shop", "c1")}, {Chats, Key("shop", "c0")}, {Touches, Key("shop", "client", "7")},
 		} {
 			if err := Set(tx, rec.b, rec.key, canary); err != nil {
 				return err
 			}
 		}
+		if err := Set(tx, Deals, Key("shop", "d1"), event.Deal{ID: "d1", Client: "7", LeadID: 6, Last: event.Object{"title": canary}}); err != nil {
+			return err
+		}
 		return tx.PutClient("shop", &event.Client{
 			ID: "7", Name: canary, Phones: []string{canary}, Emails: []string{canary}, ContactID: 5,
-			Leads: []event.Link{{LeadID: 6, Chats: []string{"c1"}}}, Held: []event.Held{{Chat: "c0", Text: canary}},
+			Leads: []event.Link{{LeadID: 6, Chats: []string{"c1"}, Deal: "d1"}}, Held: []event.Held{{Chat: "c0", Text: canary}},
 		})
 	})
 	if !strings.Contains(dump(t, s), canary) {
@@ -70,6 +73,11 @@ func TestForget_LeavesNothingOfThePerson(t *testing.T) {
 	if ev := read(t, s, done.Seq); ev.State != event.Done || ev.Client != "7" || ev.Changes[0].AmoID != 6 || ev.Changes[0].Key == "" {
 		t.Errorf("what was done is gone: %+v", ev)
 	}
+	view(t, s, func(tx *Tx) {
+		if d, _, err := Get[event.Deal](tx, Deals, Key("shop", "d1")); err != nil || d.LeadID != 6 {
+			t.Errorf("the deal no longer knows its lead: %+v, %v", d, err)
+		}
+	})
 	verifyIndexes(t, s)
 	if a := mustAppend(t, s, in); !a.Repeat || a.Of != done.Seq {
 		t.Errorf("a redelivery is taken for new: %+v", a)

@@ -231,7 +231,7 @@ func TestPurge_FileStopsGrowing(t *testing.T) {
 	s := open(t, Options{Now: func() time.Time { return now }})
 	round := func() int64 {
 		now = now.Add(40 * day)
-		fill(t, s, 1500, func(i int, in *event.Incoming) {
+		fill(t, s, 1000, func(i int, in *event.Incoming) {
 			in.Event.ReceivedAt, in.Event.SettledAt = now, now
 			in.Dedup.Key = fmt.Sprint(now.Unix(), i)
 			in.Body = make([]byte, 2000)
