@@ -1,0 +1,289 @@
+package amocrm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPause_EndsWhatWaitsAndTriesOncePerProbe(t *testing.T) {
+	inBubble(t, Config{RPS: 1, Batch: 1, Probe: time.Minute}, nil, page(502), func(t *testing.T, w *world) {
+		began := time.Now()
+		_, errs := w.writeAll(leads(5))
+		var doubt, paused int
+		for _, err := range errs {
+			if _, ok := errors.AsType[*InDoubt](err); ok {
+				doubt++
+			} else if e, ok := errors.AsType[*NotSent](err); ok && e.Trouble == Paused && e.Reason == Unavailable && e.Until.After(began) {
+				paused++
+			}
+		}
+		if doubt != 1 || paused != 4 || time.Since(began) > 5*time.Second {
+			t.Fatalf("%d in doubt, %d paused, in %v: %v", doubt, paused, time.Since(began), errs)
+		}
+		if _, err := w.Write(t.Context(), lead(9)); TroubleOf(err) != Unavailable {
+			t.Errorf("new write: %v", err)
+		}
+		if _, _, err := w.Lead(t.Context(), 1); TroubleOf(err) != Unavailable {
+			t.Errorf("new read: %v", err)
+		}
+		resumed := w.Resumed()
+		time.Sleep(3*time.Minute + time.Second)
+		if n := len(w.seen()); n != 4 {
+			t.Errorf("%d requests in three probes' time, want the write and 3 probes", n)
+		}
+		for _, s := range w.seen()[1:] {
+			if !strings.HasPrefix(s.uri, "/api/v4/account") {
+				t.Errorf("probe %s", s.uri)
+			}
+		}
+		select {
+		case <-resumed:
+			t.Fatal("resumed while amoCRM is down")
+		default:
+		}
+		w.answer(landing(0))
+		<-resumed
+		if _, err := w.Write(t.Context(), lead(10)); err != nil || w.State().Paused {
+			t.Errorf("after resuming: %v %+v", err, w.State())
+		}
+		if got := w.obs.paused; !slices.Equal(got, []string{"unavailable true", "unavailable false"}) {
+			t.Errorf("gauge %v", got)
+		}
+		select {
+		case <-w.Resumed():
+		default:
+			t.Error("Resumed of an open account blocks")
+		}
+	})
+}
+
+func TestPause_BanIsTriedEverMoreRarely(t *testing.T) {
+	var told []Status
+	cfg := Config{Probe: time.Minute, OnPause: func(s Status) { told = append(told, s) }}
+	inBubble(t, cfg, nil, page(403), func(t *testing.T, w *world) {
+		_, err := w.Write(t.Context(), lead(1))
+		if TroubleOf(err) != Banned {
+			t.Fatalf("%v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		var gaps []time.Duration
+		seen := w.seen()
+		for i := 1; i < len(seen); i++ {
+			gaps = append(gaps, seen[i].at.Sub(seen[i-1].at).Round(time.Minute))
+		}
+		want := []time.Duration{1, 2, 4, 8, 15, 15, 15}
+		for i := range want {
+			if gaps[i] != want[i]*time.Minute {
+				t.Fatalf("gaps %v, want minutes %v", gaps, want)
+			}
+		}
+		if len(told) != 1 || told[0].Reason != Banned {
+			t.Errorf("OnPause %+v", told)
+		}
+		w.answer(landing(0))
+		<-w.Resumed()
+	})
+}
+
+func TestPause_ForAnothersSakeTellsNobody(t *testing.T) {
+	told := 0
+	inBubble(t, Config{OnPause: func(Status) { told++ }}, nil, landing(0), func(t *testing.T, w *world) {
+		w.PauseFor(Banned, 5*time.Minute)
+		began := time.Now()
+		if _, err := w.Write(t.Context(), lead(1)); TroubleOf(err) != Banned {
+			t.Errorf("%v", err)
+		}
+		<-w.Resumed()
+		if took := time.Since(began); took != 5*time.Minute || told != 0 {
+			t.Errorf("resumed after %v, OnPause called %d times", took, told)
+		}
+	})
+}
+
+// A lone request that fails again although the account was healthy in between
+// has trouble of its own, and must not pause the others for ever.
+func TestPause_PoisonedRequestPausesOnce(t *testing.T) {
+	ok := landing(0)
+	inBubble(t, Config{Probe: time.Minute}, nil, func(w http.ResponseWriter, r *http.Request, body []byte) {
+		switch {
+		case strings.Contains(string(body), "lead 666"):
+			page(500)(w, r, body)
+		case r.URL.Path == "/api/v4/leads/666":
+			page(200)(w, r, body)
+		case strings.Contains(string(body), "lead 404"):
+			page(404)(w, r, body)
+		default:
+			ok(w, r, body)
+		}
+	}, func(t *testing.T, w *world) {
+		for name, do := range map[string]func() error{
+			"write": func() error { _, err := w.Write(t.Context(), lead(666)); return err },
+			"read":  func() error { _, _, err := w.Lead(t.Context(), 666); return err },
+			"page":  func() error { _, err := w.Write(t.Context(), lead(404)); return err },
+		} {
+			_ = do()
+			if !w.State().Paused {
+				t.Errorf("%s: the first failure did not pause", name)
+			}
+			<-w.Resumed()
+			for range 2 {
+				err := do()
+				if w.State().Paused {
+					t.Fatalf("%s: paused again", name)
+				}
+				switch e := err.(type) {
+				case *InDoubt:
+					if name != "write" || !e.Own {
+						t.Errorf("%s: %v", name, err)
+					}
+				case *Failed:
+					if name == "write" {
+						t.Errorf("%s: %v", name, err)
+					}
+				default:
+					t.Errorf("%s: %T", name, err)
+				}
+			}
+			if _, err := w.Write(t.Context(), lead(1)); err != nil {
+				t.Errorf("%s: another item: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestPause_SilenceUnreachableAndTLSPause(t *testing.T) {
+	for name, dial := range map[string]error{
+		"DNS":  &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "demo.amocrm.ru"}},
+		"dial": &net.OpError{Op: "dial", Err: errors.New("connection refused")},
+		"TLS":  errors.New("x509: certificate signed by unknown authority"),
+	} {
+		inBubble(t, Config{}, nil, landing(0), func(t *testing.T, w *world) {
+			w.dial = func(context.Context) error { return dial }
+			_, err := w.SearchContacts(t.Context(), "+79990000001", NewLead)
+			if TroubleOf(err) != Unreachable || strings.Contains(err.Error(), "9990000001") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if s := w.State(); s.Reason != Unreachable {
+				t.Errorf("%s: %+v", name, s)
+			}
+		})
+	}
+	inBubble(t, Config{Timeout: 15 * time.Second}, nil, landing(time.Hour), func(t *testing.T, w *world) {
+		began := time.Now()
+		_, _, err := w.Lead(t.Context(), 1)
+		if TroubleOf(err) != Unreachable || time.Since(began) != 15*time.Second {
+			t.Errorf("silence: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestPause_NoRedirectIsFollowedAndNoOtherHostAsked(t *testing.T) {
+	var hosts []string
+	inBubble(t, Config{}, nil, func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		hosts = append(hosts, r.Host)
+		w.Header().Set("Location", "http://evil.example/")
+		w.WriteHeader(302)
+	}, func(t *testing.T, w *world) {
+		_, _, _ = w.Lead(t.Context(), 1)
+		if !slices.Equal(hosts, []string{"demo.amocrm.ru"}) {
+			t.Errorf("asked %v", hosts)
+		}
+	})
+	rt := &budgeted{next: http.DefaultTransport, budget: newBudget(7), hosts: newHosts("https://demo.amocrm.ru"), timeout: time.Second, obs: noObserver{}}
+	for _, u := range []string{"https://evil.example/", "http://demo.amocrm.ru/", "https://demo.amocrm.ru.evil.example/", "https://demo.amocrm.ru:8443/"} {
+		req, _ := http.NewRequest(http.MethodGet, u, nil)
+		if _, err := rt.RoundTrip(req); err == nil || !strings.Contains(err.Error(), "not the account's") {
+			t.Errorf("%s: %v", u, err)
+		}
+	}
+}
+
+func TestToken_RefusedOnceIsRefreshedAndTheItemsGoAgain(t *testing.T) {
+	tokens := &rotating{}
+	inBubble(t, Config{RPS: 1}, tokens, nil, func(t *testing.T, w *world) {
+		ok := landing(0)
+		w.answer(func(rw http.ResponseWriter, r *http.Request, body []byte) {
+			if r.Header.Get("Authorization") == "Bearer t0" {
+				rw.WriteHeader(401)
+				fmt.Fprint(rw, `{"title":"Unauthorized","status":401}`)
+				return
+			}
+			ok(rw, r, body)
+		})
+		_, errs := w.writeAll(leads(10))
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tokens.refusals != 1 || w.State().Paused {
+			t.Errorf("%d refusals told, %+v", tokens.refusals, w.State())
+		}
+	})
+}
+
+func TestToken_RefusedTwicePauses(t *testing.T) {
+	tokens := &rotating{}
+	inBubble(t, Config{}, tokens, func(rw http.ResponseWriter, _ *http.Request, _ []byte) {
+		rw.WriteHeader(401)
+		fmt.Fprint(rw, `{"title":"Unauthorized","status":401}`)
+	}, func(t *testing.T, w *world) {
+		_, err := w.Write(t.Context(), lead(1))
+		if TroubleOf(err) != Unauthorized || w.State().Reason != Unauthorized || len(w.seen()) != 2 {
+			t.Errorf("%v, %+v, %d requests", err, w.State(), len(w.seen()))
+		}
+	})
+}
+
+func TestToken_NeedsAuthPausesAndResumesWhenGranted(t *testing.T) {
+	tokens := &rotating{err: &NeedsAuth{Hint: "run bridge auth"}}
+	inBubble(t, Config{}, tokens, landing(0), func(t *testing.T, w *world) {
+		_, err := w.Write(t.Context(), lead(1))
+		if TroubleOf(err) != AuthNeeded || w.State().Reason != AuthNeeded || len(w.seen()) != 0 {
+			t.Fatalf("%v, %+v", err, w.State())
+		}
+		synctest.Wait()
+		tokens.err = nil
+		w.ProbeNow()
+		began := time.Now()
+		<-w.Resumed()
+		if time.Since(began) > time.Second {
+			t.Errorf("resumed after %v", time.Since(began))
+		}
+	})
+}
+
+// rotating is a Tokens whose token changes when refused.
+type rotating struct {
+	n, refusals int
+	err         error
+}
+
+func (r *rotating) Token(context.Context) (string, error) { return fmt.Sprintf("t%d", r.n), r.err }
+func (r *rotating) Refused(_ context.Context, token string) error {
+	r.refusals++
+	if token == fmt.Sprintf("t%d", r.n) {
+		r.n++
+	}
+	return r.err
+}
+
+func TestHTTPServerTime_FollowsTheDateHeader(t *testing.T) {
+	inBubble(t, Config{}, nil, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		w.Header().Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+		w.WriteHeader(204)
+	}, func(t *testing.T, w *world) {
+		_, _, _ = w.Lead(t.Context(), 1)
+		if d := w.ServerTime().Sub(time.Now().Add(time.Hour)); d > 0 || d < -time.Second {
+			t.Errorf("off by %v", d)
+		}
+	})
+}
