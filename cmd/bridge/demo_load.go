@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -47,6 +48,7 @@ func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
 	row("requests to amoCRM", "%d: %.3f per event; at most %d in any second", requests, float64(requests)/float64(max(sent, 1)), r.MaxInSecond)
 	row("leads per request", "%s", perRequest(len(s.amo.Leads()), r, "POST", "/leads/complex"))
 	row("notes per request", "%s", perRequest(len(s.amo.AllNotes()), r, "POST", "/notes"))
+	row("requests by endpoint", "%s", byEndpoint(r))
 	row("memory", "%s", memory())
 	_ = tw.Flush() // stdout's errors show themselves
 
@@ -162,6 +164,16 @@ func perRequest(items int, r emulator.Report, method, path string) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f (%d in %d requests)", float64(items)/float64(n), items, n)
+}
+
+// byEndpoint lists where the requests went, the most frequent first.
+func byEndpoint(r emulator.Report) string {
+	names := slices.SortedFunc(maps.Keys(r.ByEndpoint), func(a, b string) int { return r.ByEndpoint[b] - r.ByEndpoint[a] })
+	parts := make([]string, len(names))
+	for i, n := range names {
+		parts[i] = fmt.Sprintf("%s %d", n, r.ByEndpoint[n])
+	}
+	return strings.Join(parts, ", ")
 }
 
 // memory is the process's own memory, without the mapped store file.

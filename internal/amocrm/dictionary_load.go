@@ -53,7 +53,7 @@ func (d *Dictionary) loadAccount(ctx context.Context, c getter) error {
 		Country       string `json:"country"`
 		FilterEnabled bool   `json:"is_api_filter_enabled"`
 		Embedded      struct {
-			TaskTypes []TaskTypeInfo `json:"task_types"`
+			TaskTypes many[TaskTypeInfo] `json:"task_types"`
 			Time      struct {
 				Timezone string `json:"timezone"`
 				Offset   string `json:"timezone_offset"`
@@ -85,7 +85,7 @@ func (d *Dictionary) loadPipelines(ctx context.Context, c getter) error {
 		Main     bool   `json:"is_main"`
 		Archived bool   `json:"is_archive"`
 		Embedded struct {
-			Statuses []stage `json:"statuses"`
+			Statuses many[stage] `json:"statuses"`
 		} `json:"_embedded"`
 	}
 	_, err := eachPage(ctx, c, "/api/v4/leads/pipelines", "pipelines", func(p pipeline) {
@@ -126,16 +126,17 @@ func (d *Dictionary) loadUsers(ctx context.Context, c getter) error {
 
 func (d *Dictionary) loadFields(ctx context.Context, c getter, entity string) error {
 	type field struct {
-		ID       int64      `json:"id"`
-		Name     string     `json:"name"`
-		Code     string     `json:"code"`
-		Type     string     `json:"type"`
-		Sort     int        `json:"sort"`
-		Computed bool       `json:"is_computed"`
-		Enums    []EnumInfo `json:"enums"`
+		ID       int64          `json:"id"`
+		Name     string         `json:"name"`
+		Code     string         `json:"code"`
+		Type     string         `json:"type"`
+		Sort     int            `json:"sort"`
+		Computed bool           `json:"is_computed"`
+		Enums    many[EnumInfo] `json:"enums"`
 	}
 	_, err := eachPage(ctx, c, "/api/v4/"+entity+"/custom_fields", "custom_fields", func(f field) {
-		d.Fields[entity] = append(d.Fields[entity], FieldInfo(f))
+		d.Fields[entity] = append(d.Fields[entity],
+			FieldInfo{ID: f.ID, Name: f.Name, Code: f.Code, Type: f.Type, Sort: f.Sort, Computed: f.Computed, Enums: f.Enums})
 	})
 	return err
 }
@@ -165,21 +166,19 @@ func eachPage[T any](ctx context.Context, c getter, path, collection string, fn 
 			Links struct {
 				Next *struct{} `json:"next"`
 			} `json:"_links"`
-			Embedded map[string]json.RawMessage `json:"_embedded"`
+			Embedded map[string]many[json.RawMessage] `json:"_embedded"`
 		}
 		query := url.Values{"page": {strconv.Itoa(page)}, "limit": {strconv.Itoa(dictionaryPage)}}
 		status, err = c.get(ctx, path, query, &list)
 		if err != nil {
 			return status, err
 		}
-		var items []T
-		if raw, ok := list.Embedded[collection]; ok {
-			if err := json.Unmarshal(raw, &items); err != nil {
-				return status, err
+		items := list.Embedded[collection]
+		for _, raw := range items {
+			var item T
+			if json.Unmarshal(raw, &item) == nil { // one of a wrong shape must not cost the others
+				fn(item)
 			}
-		}
-		for _, item := range items {
-			fn(item)
 		}
 		if len(items) == 0 || list.Links.Next == nil {
 			return status, nil

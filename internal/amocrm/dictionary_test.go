@@ -83,6 +83,7 @@ func demoAccount() *fakeAccount {
 				`{"id":1207,"name":"Дата","type":"date","sort":7}`,
 				`{"id":1208,"name":"Комментарий","type":"textarea","sort":8}`,
 				`{"id":1209,"name":"Согласие","type":"checkbox","sort":9}`,
+				`{"id":"odd","name":["shape"]}`,
 				`{"id":1210,"name":"Файл","type":"file","sort":10}`,
 			},
 			"/api/v4/contacts/custom_fields": {

@@ -92,7 +92,7 @@ func pauses(t Trouble) bool { return t != RateLimited && t != Unrecorded && t !=
 func (c *Client) tokenFailed(err error) {
 	t := tokenTrouble(err)
 	if pauses(t) {
-		c.pause(t)
+		c.pause(t, err)
 	}
 	c.queue.flush(&NotSent{Trouble: t, Reason: t, Until: c.State().Until, Err: err})
 }
@@ -151,7 +151,7 @@ func (c *Client) account(jobs []*job, a answer, token string) (handled bool, aga
 		if a.trouble == BadAnswer {
 			return c.badAnswer(jobs, a)
 		}
-		c.pause(a.trouble)
+		c.pause(a.trouble, a.err)
 		c.endAll(jobs, &NotSent{Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err})
 		return true, nil
 	}
@@ -168,7 +168,7 @@ func (c *Client) badAnswer(jobs []*job, a answer) (bool, []*job) {
 		c.endAll(jobs, &Failed{Status: a.status, Trouble: a.trouble, Err: a.err})
 		return true, nil
 	}
-	c.pause(a.trouble)
+	c.pause(a.trouble, a.err)
 	c.endAll(jobs, &NotSent{Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err})
 	return true, nil
 }
@@ -179,7 +179,7 @@ func (c *Client) reauthorize(jobs []*job, token string) (again []*job) {
 	if err != nil {
 		t := tokenTrouble(err)
 		if pauses(t) {
-			c.pause(t)
+			c.pause(t, err)
 		}
 		c.endAll(jobs, &NotSent{Trouble: t, Reason: t, Until: c.State().Until, Err: err})
 		return nil
@@ -195,7 +195,7 @@ func (c *Client) reauthorize(jobs []*job, token string) (again []*job) {
 			again = append(again, j)
 			continue
 		}
-		c.pause(Unauthorized)
+		c.pause(Unauthorized, nil)
 		c.queue.end(j, outcome{err: &NotSent{Trouble: Unauthorized, Reason: Unauthorized, Until: c.State().Until}})
 	}
 	return again
@@ -239,7 +239,7 @@ func (c *Client) readFailed(j *job, a answer) {
 		c.queue.end(j, outcome{status: a.status, err: &Failed{Status: a.status, Trouble: a.trouble, Err: a.err}})
 		return
 	}
-	c.pause(a.trouble)
+	c.pause(a.trouble, a.err)
 	c.queue.end(j, outcome{status: a.status, err: &NotSent{
 		Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err,
 	}})

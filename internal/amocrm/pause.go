@@ -25,6 +25,7 @@ type Status struct {
 type gate struct {
 	mu      sync.Mutex
 	status  Status
+	cause   error         // of the pause, where there is more to tell than its reason
 	wait    time.Duration // between probes
 	resumed chan struct{} // closed when the pause ends; nil while there is none
 	changed chan struct{} // capacity 1: Run looks again
@@ -65,7 +66,7 @@ func (g *gate) cleared(key string) {
 
 // shut begins a pause, or changes its reason if the new one weighs more. It
 // reports whether anything changed, and the reason there was before.
-func (g *gate) shut(reason Trouble, first, wait time.Duration, now time.Time) (changed bool, before Trouble) {
+func (g *gate) shut(reason Trouble, cause error, first, wait time.Duration, now time.Time) (changed bool, before Trouble) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before = g.status.Reason
@@ -77,7 +78,7 @@ func (g *gate) shut(reason Trouble, first, wait time.Duration, now time.Time) (c
 		g.resumed = make(chan struct{})
 	}
 	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(first)
-	g.wait = wait
+	g.cause, g.wait = cause, wait
 	g.poke()
 	return true, before
 }
@@ -102,7 +103,7 @@ func weight(t Trouble) int {
 
 // probed takes a probe's outcome: "" opens the gate. It returns the reasons
 // before and after.
-func (g *gate) probed(t Trouble, probe time.Duration, now time.Time) (before, after Trouble) {
+func (g *gate) probed(t Trouble, cause error, probe time.Duration, now time.Time) (before, after Trouble) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before = g.status.Reason
@@ -110,7 +111,7 @@ func (g *gate) probed(t Trouble, probe time.Duration, now time.Time) (before, af
 		return "", ""
 	}
 	if t == "" {
-		g.status = Status{}
+		g.status, g.cause = Status{}, nil
 		g.healthy++
 		close(g.resumed)
 		g.resumed = nil
@@ -121,7 +122,7 @@ func (g *gate) probed(t Trouble, probe time.Duration, now time.Time) (before, af
 	} else {
 		g.wait = probe
 	}
-	g.status.Reason, g.status.Until = t, now.Add(g.wait)
+	g.status.Reason, g.status.Until, g.cause = t, now.Add(g.wait), cause
 	return before, t
 }
 
@@ -156,7 +157,7 @@ func (c *Client) Resumed() <-chan struct{} {
 
 // PauseFor pauses the account for another's sake (a ban by IP, product.md §2);
 // it is first tried after d. OnPause is not told.
-func (c *Client) PauseFor(reason Trouble, d time.Duration) { c.shut(reason, d) }
+func (c *Client) PauseFor(reason Trouble, d time.Duration) { c.shut(reason, nil, d) }
 
 // ProbeNow tries a paused account at once, as when somebody mended its token.
 // It takes effect only while Run is running.
@@ -170,14 +171,14 @@ func (c *Client) ProbeNow() {
 }
 
 // pause shuts the gate for trouble this client found, and ends what waits.
-func (c *Client) pause(reason Trouble) {
-	if c.shut(reason, c.cfg.Probe) && c.cfg.OnPause != nil {
+func (c *Client) pause(reason Trouble, cause error) {
+	if c.shut(reason, cause, c.cfg.Probe) && c.cfg.OnPause != nil {
 		c.cfg.OnPause(c.State())
 	}
 }
 
-func (c *Client) shut(reason Trouble, first time.Duration) bool {
-	changed, before := c.gate.shut(reason, first, c.cfg.Probe, time.Now())
+func (c *Client) shut(reason Trouble, cause error, first time.Duration) bool {
+	changed, before := c.gate.shut(reason, cause, first, c.cfg.Probe, time.Now())
 	if !changed {
 		return false
 	}
@@ -191,8 +192,10 @@ func (c *Client) shut(reason Trouble, first time.Duration) bool {
 }
 
 func (c *Client) pausedError() error {
-	s := c.State()
-	return &NotSent{Trouble: Paused, Reason: s.Reason, Until: s.Until}
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	s := c.gate.status
+	return &NotSent{Trouble: Paused, Reason: s.Reason, Until: s.Until, Err: c.gate.cause}
 }
 
 // probes tries the account while it is paused.
@@ -217,11 +220,11 @@ func (c *Client) probes(ctx context.Context) {
 
 // probe asks for the account, past the gate but within the budget.
 func (c *Client) probe(ctx context.Context) {
-	t := c.ask(ctx)
+	t, cause := c.ask(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	before, after := c.gate.probed(t, c.cfg.Probe, time.Now())
+	before, after := c.gate.probed(t, cause, c.cfg.Probe, time.Now())
 	switch {
 	case before == after:
 		c.log.Debug("account still paused", "reason", string(after))
@@ -238,31 +241,32 @@ func (c *Client) probe(ctx context.Context) {
 	}
 }
 
-// ask makes the probe's request and returns what is wrong, or "".
-func (c *Client) ask(ctx context.Context) Trouble {
+// ask makes the probe's request and returns what is wrong, or "", and what more
+// there is to tell of it.
+func (c *Client) ask(ctx context.Context) (Trouble, error) {
 	for again := false; ; again = true {
 		token, err := c.tokens.Token(ctx)
 		if err != nil {
-			return tokenTrouble(err)
+			return tokenTrouble(err), err
 		}
 		s, err := c.budget.wait(ctx)
 		if err != nil {
-			return RateLimited
+			return RateLimited, nil
 		}
 		a := c.exchange(ctx, s, token, http.MethodGet, "/api/v4/account", url.Values{"with": {"is_api_filter_enabled"}}, nil)
 		switch {
 		case a.err != nil:
-			return Unreachable
+			return Unreachable, a.err
 		case a.verdict == unauthorized && !again:
 			if err := c.tokens.Refused(ctx, token); err != nil {
-				return tokenTrouble(err)
+				return tokenTrouble(err), err
 			}
 			continue
 		case a.verdict == accepted:
 			c.noteAccount(a.body)
-			return ""
+			return "", nil
 		}
-		return a.trouble
+		return a.trouble, nil
 	}
 }
 

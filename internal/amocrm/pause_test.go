@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,8 +225,8 @@ func TestToken_RefusedOnceIsRefreshedAndTheItemsGoAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if tokens.refusals != 1 || w.State().Paused {
-			t.Errorf("%d refusals told, %+v", tokens.refusals, w.State())
+		if tokens.n != 1 || w.State().Paused {
+			t.Errorf("%d rotations, %+v", tokens.n, w.State())
 		}
 	})
 }
@@ -263,13 +264,20 @@ func TestToken_NeedsAuthPausesAndResumesWhenGranted(t *testing.T) {
 
 // rotating is a Tokens whose token changes when refused.
 type rotating struct {
-	n, refusals int
-	err         error
+	mu  sync.Mutex
+	n   int
+	err error
 }
 
-func (r *rotating) Token(context.Context) (string, error) { return fmt.Sprintf("t%d", r.n), r.err }
+func (r *rotating) Token(context.Context) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("t%d", r.n), r.err
+}
+
 func (r *rotating) Refused(_ context.Context, token string) error {
-	r.refusals++
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if token == fmt.Sprintf("t%d", r.n) {
 		r.n++
 	}

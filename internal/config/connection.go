@@ -57,7 +57,7 @@ func secrets(dst *[]Secret) strict.Node {
 		Start: func() { *dst = nil },
 		Each: func(int, Pos) strict.Node {
 			form := fmt.Sprintf(`^[^\s/\\?#%%]{%d,}$`, minSecret)
-			return strict.Hush("a secret", form, func(s Secret) { *dst = append(*dst, s) }, pathSecret)
+			return strict.Confidential("a secret", form, func(s Secret) { *dst = append(*dst, s) }, pathSecret)
 		},
 	})
 }
@@ -110,7 +110,7 @@ func (a *AmoCRM) oauth() strict.Node {
 		a.OAuth = &OAuth{}
 		return strict.Object{Keys: []strict.Key{
 			strict.Must("client_id", strict.Words(&a.OAuth.ClientID, "the integration's id", nil), "Integration id"),
-			strict.Must("client_secret", strict.Hush("a secret", `^[!-~]+$`, func(s Secret) { a.OAuth.ClientSecret = s }, credential), "Integration secret"),
+			strict.Must("client_secret", strict.Confidential("a secret", `^[!-~]+$`, func(s Secret) { a.OAuth.ClientSecret = s }, credential), "Integration secret"),
 			strict.May("redirect_url", strict.Words(&a.OAuth.RedirectURL, "a URL", redirectURL), "As registered with the integration; default: {public_url}/oauth/{connection}"),
 		}}
 	})

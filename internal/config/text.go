@@ -93,5 +93,5 @@ func atMost(most int) func(s strict.Scalar) string {
 
 // bearer is a secret that travels in an HTTP header.
 func bearer(set func(Secret)) strict.Leaf {
-	return strict.Hush("a token", `^[!-~]+$`, set, credential)
+	return strict.Confidential("a token", `^[!-~]+$`, set, credential)
 }

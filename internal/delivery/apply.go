@@ -222,8 +222,10 @@ func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err
 		w.Endpoint, w.Entity = amocrm.PatchLeads, ""
 	case ch.Op == event.OpLink && ch.Target == event.OnContact:
 		return j.writeLink(i)
-	case ch.Op == event.OpLink && ch.Target == event.OnCompany:
+	case ch.Op == event.OpCreate && ch.Target == event.OnCompany:
 		return j.writeCompany(ctx, i)
+	case ch.Op == event.OpLink && ch.Target == event.OnCompany:
+		return j.writeCompanyLink(i)
 	case ch.Target == event.OnNote, ch.Target == event.OnCall:
 		w.Endpoint, w.Priority = amocrm.PostNotes, amocrm.NoteTask
 		if ch.Op == event.OpUpdate {

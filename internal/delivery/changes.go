@@ -97,7 +97,9 @@ func (b *builder) contact(want *event.Entity) {
 			b.add(event.OpUpdate, event.OnContact, "", item, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
 		}
 		if w.Company != "" && (b.f.contact.Contact.CompanyID == 0 || slices.Contains(w.Changed, "company")) && w.Update != event.Never {
-			b.add(event.OpLink, event.OnCompany, "", map[string]any{"name": w.Company}, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
+			company := map[string]any{"name": w.Company}
+			b.add(event.OpCreate, event.OnCompany, "", company, event.Change{EntityType: companies, Marker: w.Company})
+			b.add(event.OpLink, event.OnCompany, "", company, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
 		}
 		return
 	}

@@ -10,8 +10,38 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
+const companies = "companies"
+
+// companyKey is the name under which a company is remembered and locked.
+func companyKey(host, name string) string {
+	return store.Key(host, "company", strings.ToLower(strings.Join(strings.Fields(name), " ")))
+}
+
+// knownCompany is the id of the company of this name, 0 if the bridge has not
+// met it yet.
+func (j *job) knownCompany(name string) (companyID int64) {
+	_ = j.d.store.View(func(tx *store.Tx) (err error) { // an unreadable one is asked for again
+		companyID, _, err = store.Get[int64](tx, store.Names, companyKey(j.c.Account.Host, name))
+		return err
+	})
+	return companyID
+}
+
+// companyKnown remembers a company's id, and that the contact stands in it.
+func (j *job) companyKnown(name string, contactID, companyID int64) {
+	j.effect(func(tx *store.Tx) error {
+		if err := store.Set(tx, store.Names, companyKey(j.c.Account.Host, name), companyID); err != nil || contactID == 0 {
+			return err
+		}
+		return changeRecord(tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)), func(c *event.ContactCard) {
+			c.Contact.ID, c.Contact.CompanyID = contactID, companyID
+		})
+	})
+}
+
 // company finds the company of this name, or the one the operator linked; none
-// of it is made here. A lock on the name is held (lockPeople).
+// of it is made here. While the name is unknown a lock on it is held
+// (lockCompany).
 func (j *job) company(ctx context.Context, name string) (amocrm.Party, error) {
 	if j.client.CompanyID != 0 {
 		return amocrm.Party{ID: j.client.CompanyID}, nil
@@ -19,16 +49,7 @@ func (j *job) company(ctx context.Context, name string) (amocrm.Party, error) {
 	if name = strings.TrimSpace(name); name == "" {
 		return amocrm.Party{}, nil
 	}
-	key := store.Key(j.c.Account.Host, "company", strings.ToLower(name))
-	var known int64
-	err := j.d.store.View(func(tx *store.Tx) (err error) {
-		known, _, err = store.Get[int64](tx, store.Names, key)
-		return err
-	})
-	if err != nil {
-		return amocrm.Party{}, err
-	}
-	if known != 0 {
+	if known := j.knownCompany(name); known != 0 {
 		return amocrm.Party{ID: known}, nil
 	}
 	hits, err := j.c.Account.CRM.SearchCompanies(ctx, name)
@@ -37,52 +58,64 @@ func (j *job) company(ctx context.Context, name string) (amocrm.Party, error) {
 	}
 	for _, c := range hits {
 		if sameName(c.Name, name) {
-			cid := c.ID
-			j.effect(func(tx *store.Tx) error { return store.Set(tx, store.Names, key, cid) })
-			return amocrm.Party{ID: cid}, nil
+			j.companyKnown(name, 0, c.ID)
+			return amocrm.Party{ID: c.ID}, nil
 		}
 	}
 	return amocrm.Party{Item: amocrm.CompanyItem(name, 0)}, nil
 }
 
-// writeCompany links a known contact to its company, making the company first
-// if there is none of that name.
+// writeCompany makes the company of a known contact, unless there is one of
+// that name.
 func (j *job) writeCompany(ctx context.Context, i int) (w amocrm.Write, with []int, err error) {
-	ch := j.ev.Changes[i]
 	with = []int{i}
-	name, _ := itemOf(ch)["name"].(string)
+	name, _ := itemOf(j.ev.Changes[i])["name"].(string)
 	party, err := j.company(ctx, name)
 	if err != nil {
 		return w, with, err
 	}
-	if party.ID == 0 {
-		if party.Item == nil {
-			return w, with, errNothing
-		}
-		raw, err := json.Marshal(party.Item)
-		if err != nil {
-			return w, with, err
-		}
-		res, err := j.c.Account.CRM.Write(ctx, amocrm.Write{Endpoint: amocrm.PostCompanies, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update})
-		if err != nil {
-			return w, with, err
-		}
-		party.ID = res.ID
-		key := store.Key(j.c.Account.Host, "company", strings.ToLower(strings.TrimSpace(name)))
-		j.effect(func(tx *store.Tx) error { return store.Set(tx, store.Names, key, res.ID) })
+	if party.ID != 0 || party.Item == nil {
+		j.settled(i, party.ID)
+		return w, with, errNothing
 	}
-	j.mu.Lock()
-	j.ev.Changes[i].AmoID = party.ID
-	j.mu.Unlock()
-	raw, err := json.Marshal(amocrm.LinkItem(ch.EntityID, companies, party.ID, false))
-	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, with, err
+	raw, err := json.Marshal(party.Item)
+	return amocrm.Write{Endpoint: amocrm.PostCompanies, Item: raw, Keys: []string{j.ev.Changes[i].Key}, Priority: amocrm.Update}, with, err
 }
 
-const companies = "companies"
+// writeCompanyLink ties a known contact to its company.
+func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
+	ch := j.ev.Changes[i]
+	companyID := j.madeCompany()
+	if companyID == 0 {
+		return w, []int{i}, errNothing
+	}
+	raw, err := json.Marshal(amocrm.LinkItem(ch.EntityID, companies, companyID, false))
+	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
+}
 
-// companyLinked keeps the contact's card in step.
-func companyLinked(tx *store.Tx, conn string, contactID, companyID int64) error {
-	return changeRecord(tx, store.Cards, store.Key(conn, "contact", id(contactID)), func(c *event.ContactCard) {
-		c.Contact.ID, c.Contact.CompanyID = contactID, companyID
-	})
+func (j *job) madeCompany() int64 {
+	if i := j.change(event.OpCreate, event.OnCompany); i >= 0 {
+		return j.ev.Changes[i].AmoID
+	}
+	return 0
+}
+
+// lookUpCompany finds a company in doubt among the newest by its name, and a
+// link in doubt on its contact.
+func (j *job) lookUpCompany(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
+	if ch.Op == event.OpLink {
+		c, ok, err := j.c.Account.CRM.Contact(ctx, ch.EntityID)
+		return amocrm.Result{ID: ch.EntityID}, ok && c.CompanyID == j.madeCompany(), err
+	}
+	list, err := j.c.Account.CRM.NewestCompanies(ctx, since)
+	if err != nil {
+		return amocrm.Result{}, false, err
+	}
+	name, _ := itemOf(ch)["name"].(string)
+	for _, c := range list {
+		if c.CreatedAt >= since && sameName(c.Name, name) {
+			return amocrm.Result{ID: c.ID}, true, nil
+		}
+	}
+	return amocrm.Result{}, false, nil
 }

@@ -19,6 +19,7 @@ type CRM interface {
 	SearchCompanies(ctx context.Context, query string) ([]event.Contact, error)
 	NewestLeads(ctx context.Context, since int64) ([]event.Lead, error)
 	NewestContacts(ctx context.Context, since int64) ([]event.Contact, error)
+	NewestCompanies(ctx context.Context, since int64) ([]event.Contact, error)
 	NotesOf(ctx context.Context, entity string, id int64) ([]amocrm.NoteInfo, error)
 	TasksOf(ctx context.Context, entity string, id int64) ([]event.Task, error)
 	State() amocrm.Status

@@ -90,6 +90,8 @@ func (j *job) lookUp(ctx context.Context, i int) (res amocrm.Result, with []int,
 		res, found, err = j.lookUpTask(ctx, ch, since)
 	case ch.Op == event.OpLink && ch.Target == event.OnContact:
 		res, found, err = j.lookUpLink(ctx, ch)
+	case ch.Target == event.OnCompany:
+		res, found, err = j.lookUpCompany(ctx, ch, since)
 	default: // an update says what is to stand, not what is to be added: it may go again
 		j.mark(with, event.Open, "")
 		j.mu.Lock()

@@ -31,6 +31,9 @@ func (j *job) landed(with []int, res amocrm.Result) {
 			if cid != 0 {
 				j.contactMade(ch, cid, res)
 			}
+			if res.CompanyID != 0 && ch.Jivo != "" {
+				j.companyKnown(ch.Jivo, cid, res.CompanyID)
+			}
 		case ch.Op == event.OpUpdate && ch.Target == event.OnLead:
 			j.settled(i, ch.EntityID)
 			j.leadWritten(ch, res)
@@ -41,8 +44,13 @@ func (j *job) landed(with []int, res amocrm.Result) {
 			j.settled(i, j.resolved(event.OnContact))
 			j.linked(ch)
 		case ch.Target == event.OnCompany:
-			j.settled(i, ch.AmoID)
-			j.effect(func(tx *store.Tx) error { return companyLinked(tx, j.c.Name, ch.EntityID, ch.AmoID) })
+			companyID := res.ID
+			if ch.Op == event.OpLink {
+				companyID = j.madeCompany()
+			}
+			j.settled(i, companyID)
+			name, _ := itemOf(ch)["name"].(string)
+			j.companyKnown(name, ch.EntityID, companyID)
 		case ch.Op == event.OpUpdate:
 			j.settled(i, ch.EntityID)
 		default:

@@ -209,10 +209,31 @@ func (j *job) lockPeople(ctx context.Context) (func(), error) {
 	if j.client.ContactID != 0 {
 		keys = append(keys, "contact:"+id(j.client.ContactID))
 	}
-	if c := j.client.Company; c != "" {
-		keys = append(keys, "company:"+c)
+	release, err := j.c.Account.locks.lock(ctx, keys)
+	if err != nil {
+		return nil, err
 	}
-	return j.c.Account.locks.lock(ctx, keys)
+	company, err := j.lockCompany(ctx)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() { company(); release() }, nil
+}
+
+// lockCompany locks the name of a company that amoCRM may not have yet, so that
+// two events do not both make it. One that is known needs no lock.
+func (j *job) lockCompany(ctx context.Context) (func(), error) {
+	name := j.client.Company
+	if name == "" || j.knownCompany(name) != 0 {
+		return func() {}, nil
+	}
+	release, err := j.c.Account.locks.lock(ctx, []string{"company:" + companyKey(j.c.Account.Host, name)})
+	if err == nil && j.knownCompany(name) != 0 { // somebody made it while this one waited
+		release()
+		return func() {}, nil
+	}
+	return release, err
 }
 
 // find resolves contact and lead.

@@ -40,16 +40,18 @@ type directory struct {
 }
 
 // sweeps looks every Sweep for what hooks missed, at contacts that changed and at
-// the hook subscription. The first look is soon after the start.
+// the hook subscription. The first look is as soon as the dictionary is there.
 func (k *Keeper) sweeps(ctx context.Context) {
-	wait := time.Second
-	for sleep(ctx, wait, nil) {
-		wait = k.cfg.Sweep
-		if k.dict.Load() == nil || k.crm.State().Paused {
-			wait = min(time.Second*5, k.cfg.Sweep)
-			continue
+	select {
+	case <-ctx.Done():
+		return
+	case <-k.loaded:
+	}
+	for wait := time.Duration(0); sleep(ctx, wait, nil); wait = k.cfg.Sweep {
+		if k.crm.State().Paused {
+			continue // the sweep after the pause begins where this one would have
 		}
-		for _, step := range []func(context.Context) error{k.feed, k.contacts, k.subscriptions} {
+		for _, step := range []func(context.Context) error{k.contacts, k.feed, k.subscriptions} {
 			if err := step(ctx); err != nil && ctx.Err() == nil {
 				k.log.Debug("sweep", "account", k.cfg.Host, "error", err)
 			}

@@ -60,7 +60,8 @@ type Keeper struct {
 
 	dict     atomic.Pointer[amocrm.Dictionary]
 	doubtful chan struct{}
-	synced   atomic.Int64 // unix seconds up to which the directory is complete; 0: not
+	loaded   chan struct{} // closed when the dictionary came for the first time
+	synced   atomic.Int64  // unix seconds up to which the directory is complete; 0: not
 
 	mu    sync.Mutex
 	conns []Connection
@@ -73,7 +74,7 @@ type Keeper struct {
 func New(cfg Config, crm CRM, st *store.Store, log *slog.Logger) *Keeper {
 	return &Keeper{
 		cfg: cfg, crm: crm, store: st, log: log,
-		doubtful: make(chan struct{}, 1), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{},
+		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{},
 	}
 }
 
@@ -162,6 +163,7 @@ func (k *Keeper) dictionary(ctx context.Context) {
 			if first {
 				k.log.Info("dictionary read", "account", k.cfg.Host)
 				k.cfg.Changed()
+				close(k.loaded)
 			}
 		case k.dict.Load() == nil:
 			if wait == firstTry {

@@ -259,9 +259,9 @@ func Size(dst *int64, low, high int64) Leaf {
 	}
 }
 
-// Hush is a secret. check says what is wrong with it and must not quote it;
+// Confidential is a secret. check says what is wrong with it and must not quote it;
 // form is the check as a pattern.
-func Hush(want, form string, set func(Secret), check func(value string) (complaint string)) Leaf {
+func Confidential(want, form string, set func(Secret), check func(value string) (complaint string)) Leaf {
 	return Leaf{
 		Want: want, Kinds: TextKind, secret: true,
 		Shape: jsonschema.Schema{Type: "string", Pattern: form + "|" + Inserted},

@@ -141,6 +141,7 @@ func (o Object) some() string {
 	return text
 }
 
+// Schema describes what is taken.
 func (o Object) Schema() *jsonschema.Schema {
 	s := &jsonschema.Schema{
 		Type: "object", Properties: map[string]*jsonschema.Schema{},
@@ -199,6 +200,7 @@ func (d Dict) read(r *Reader, n ast.Node, at Place) {
 	}
 }
 
+// Schema describes what is taken.
 func (d Dict) Schema() *jsonschema.Schema {
 	s := &jsonschema.Schema{Type: "object", AdditionalProperties: d.Each("x", Pos{}).Schema()}
 	if d.Names != "" {
@@ -242,6 +244,7 @@ func (l List) read(r *Reader, n ast.Node, at Place) {
 	}
 }
 
+// Schema describes what is taken.
 func (l List) Schema() *jsonschema.Schema {
 	s := &jsonschema.Schema{Type: "array", Items: l.Each(0, Pos{}).Schema()}
 	if l.Least > 0 {
@@ -360,6 +363,7 @@ func (l Leaf) misfit(s Scalar) string {
 	return fmt.Sprintf("%s is expected; put it in quotes: %q", l.Want, s.raw)
 }
 
+// Schema describes what is taken.
 func (l Leaf) Schema() *jsonschema.Schema {
 	s := l.Shape
 	if l.Def != nil {

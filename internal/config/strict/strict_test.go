@@ -1,0 +1,79 @@
+package strict
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"0": 0, "15s": 15 * time.Second, "1h30m": 90 * time.Minute, "1500ms": 1500 * time.Millisecond, "1.5h": 90 * time.Minute,
+		"2d": 48 * time.Hour, "1w": Week, "1w12h": Week + 12*time.Hour, "0.5d": 12 * time.Hour, "5µs": 5 * time.Microsecond, "0s": 0,
+	} {
+		if got, ok := ParseDuration(text); !ok || got != want {
+			t.Errorf("%s is %v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "1", "d", "-1d", "+1d", "1 d", "1d ", "1D", "1y", "1.d", ".5d", "1d2", "99999999999w", "200000d200000d", "1e3s", "1h-5m"} {
+		if got, ok := ParseDuration(text); ok {
+			t.Errorf("%q is taken as %v", text, got)
+		}
+	}
+}
+
+// TestShow: what messages and the schema's defaults show is read back as the
+// same value.
+func TestShow(t *testing.T) {
+	t.Parallel()
+	for _, d := range []time.Duration{time.Nanosecond, time.Millisecond, 1500 * time.Millisecond, 90 * time.Second, time.Hour, 36 * time.Hour, 30 * Day, time.Second + time.Nanosecond} {
+		if got, ok := ParseDuration(ShowDuration(d)); !ok || got != d {
+			t.Errorf("%v shows as %s", d, ShowDuration(d))
+		}
+	}
+	for _, n := range []int64{0, 1, 1000, 1 << 10, 4 << 20, 3 << 40, 1<<20 + 1} {
+		if got, ok := parseSize(ShowSize(n)); !ok || got != n {
+			t.Errorf("%d shows as %s", n, ShowSize(n))
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"0": 0, "512": 512, "512B": 512, "1KB": 1000, "1 MB": 1e6, "2GB": 2e9, "1TB": 1e12, "1KiB": 1024, "4MiB": 4 << 20, "1GiB": 1 << 30, "1TiB": 1 << 40} {
+		if got, ok := parseSize(text); !ok || got != want {
+			t.Errorf("%s is %d, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "B", "MiB", "-1", "1.5MiB", "4Mib", "4M", "4iB", "4MBB", "9999999TiB", "99999999999999999999", "1  MB"} {
+		if got, ok := parseSize(text); ok {
+			t.Errorf("%q is taken as %d", text, got)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	keys := []string{"listen", "limits", "log", "data", "tls", "retention", "webhook_secret"}
+	for got, want := range map[string]string{
+		"lisen": "listen", "listne": "listen", "LISTEN": "listen", "limit": "limits", "lg": "log", "webhook_secert": "webhook_secret", "webhooksecret": "webhook_secret",
+		"dta": "data", "frobnicate": "", "": "", "x": "", "дата": "", strings.Repeat("l", 100): "",
+	} {
+		if near := nearest(got, keys); near != want {
+			t.Errorf("%q is near %q, want %q", got, near, want)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "abd", 1}, {"abc", "ab", 1}, {"kitten", "sitting", 3}, {"привет", "превит", 2}} {
+		if got := distance([]rune(c.a), []rune(c.b)); got != c.want {
+			t.Errorf("%q to %q is %d", c.a, c.b, got)
+		}
+	}
+}
