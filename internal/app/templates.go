@@ -4,6 +4,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/card"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
 // replyTemplates renders a connection's own card lines; nil: the default ones.
@@ -11,5 +12,13 @@ func replyTemplates(c *config.Connection) func(card.View) []jivo.Item {
 	if c.Reply.CustomData == nil {
 		return nil
 	}
-	return func(card.View) []jivo.Item { return nil }
+	return func(v card.View) []jivo.Item {
+		lines := c.Reply.Lines.Render(&mapping.Input{Kind: v.Kind, Fields: v.Fields, Client: v.Client, Received: v.Received, Location: v.Location},
+			mapping.ReplyView{Lead: v.Lead, Contact: v.Contact, Task: v.Task, Changes: v.Changes})
+		items := make([]jivo.Item, len(lines))
+		for i, l := range lines {
+			items[i] = jivo.Item{Title: l.Title, Content: l.Content, Key: l.Key, Link: l.Link}
+		}
+		return items
+	}
 }

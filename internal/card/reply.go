@@ -38,8 +38,12 @@ type Connection struct {
 
 // View is what reply templates see besides the event.
 type View struct {
-	Fields  event.Object
-	Kind    string
+	Fields   event.Object
+	Kind     string
+	Client   *event.Client
+	Received time.Time
+	Location *time.Location
+
 	Lead    map[string]string
 	Contact map[string]string
 	Task    map[string]string
@@ -213,7 +217,7 @@ func (p *Composer) info(c Connection, m *jivo.Message, s sight) *jivo.ContactInf
 
 // view puts cards into words: names, never ids; what has no name is left out.
 func view(c Connection, t texts, m *jivo.Message, s sight) View {
-	v := View{Fields: m.Fields, Kind: m.Kind, Lead: map[string]string{}, Contact: map[string]string{}, Task: map[string]string{}}
+	v := View{Fields: m.Fields, Kind: m.Kind, Client: s.client, Received: time.Now(), Location: c.Location, Lead: map[string]string{}, Contact: map[string]string{}, Task: map[string]string{}}
 	dict := c.Dict()
 	if dict == nil {
 		dict = &amocrm.Dictionary{}

@@ -25,6 +25,20 @@ func (conn *Connection) Env(v Vocabulary) mapping.Env {
 func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
 	program, problems := mapping.Compile(conn.whole, conn.Env(v))
 	conn.Program, conn.whole = program, nil
+	conn.report(r, problems)
+	if conn.Reply.CustomData == nil {
+		return
+	}
+	items := make([]mapping.ReplyItem, len(conn.Reply.CustomData))
+	for i, it := range conn.Reply.CustomData {
+		items[i] = mapping.ReplyItem(it)
+	}
+	conn.Reply.Lines, problems = mapping.CompileReply(items, conn.Env(v))
+	conn.report(r, problems)
+}
+
+// report turns the compiler's problems into problems of the file.
+func (conn *Connection) report(r *strict.Reader, problems []mapping.Problem) {
 	for _, p := range problems {
 		at := r.Exact(Pos{Line: p.Line, Col: p.Col})
 		switch {

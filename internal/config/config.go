@@ -172,6 +172,8 @@ type Reply struct {
 	// CustomData are the connection's own lines; nil: the default ones; empty:
 	// none.
 	CustomData []ReplyItem
+	// Lines are CustomData, compiled; nil if CustomData is nil.
+	Lines *mapping.Replies
 }
 
 // ReplyItem is one line of the operator's card: templates that see lead,

@@ -37,6 +37,7 @@ type session struct {
 	crm  *event.CRM // nil in the first phase
 	plan event.Plan
 
+	more     map[string]any // beside the event: the card, in replies
 	common   map[string]any
 	envs     map[envKey]map[string]any
 	warnings []string
@@ -67,6 +68,7 @@ func (s *session) env(x *expression) map[string]any {
 	if x.after && s.crm != nil {
 		env["crm"] = crmValue(s.crm)
 	}
+	maps.Copy(env, s.more)
 	s.envs[key] = env
 	return env
 }
