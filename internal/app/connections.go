@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"strings"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/intake"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
-	"github.com/jivo-amocrm/bridge/internal/store"
 	"github.com/jivo-amocrm/bridge/internal/upkeep"
 )
 
@@ -203,6 +201,3 @@ func (a *App) dirty(connection string, leadID int64) {
 		c.account.keeper.Dirty(connection, leadID)
 	}
 }
-
-// isTrouble reports whether an error of the store is one that passes.
-func isTrouble(err error) bool { return errors.Is(err, store.ErrFull) }

@@ -197,14 +197,16 @@ func (p *person) task(kind string, id, dealID int, text string, due time.Time) [
 
 // The one* functions require exactly one.
 
-func (w *world) oneLead() emulator.Record {
+func (w *world) oneLead() *emulator.Record {
 	w.t.Helper()
-	return one(w.t, "leads", w.amo.Leads())
+	r := one(w.t, "leads", w.amo.Leads())
+	return &r
 }
 
-func (w *world) oneContact() emulator.Record {
+func (w *world) oneContact() *emulator.Record {
 	w.t.Helper()
-	return one(w.t, "contacts", w.amo.Contacts())
+	r := one(w.t, "contacts", w.amo.Contacts())
+	return &r
 }
 
 func one[T any](t *testing.T, what string, list []T) T {
@@ -231,7 +233,7 @@ func same(t *testing.T, what string, got, want []string) {
 	}
 }
 
-func contains(t *testing.T, what, got string, want ...string) {
+func holds(t *testing.T, what, got string, want ...string) {
 	t.Helper()
 	for _, s := range want {
 		if !strings.Contains(got, s) {
@@ -241,22 +243,22 @@ func contains(t *testing.T, what, got string, want ...string) {
 }
 
 // lead is the lead as it now stands.
-func (w *world) lead(id int64) emulator.Record {
+func (w *world) lead(id int64) *emulator.Record {
 	w.t.Helper()
 	r, ok := w.amo.Lead(id)
 	if !ok {
 		w.t.Fatalf("no lead %d", id)
 	}
-	return r
+	return &r
 }
 
-func (w *world) contact(id int64) emulator.Record {
+func (w *world) contact(id int64) *emulator.Record {
 	w.t.Helper()
 	r, ok := w.amo.Contact(id)
 	if !ok {
 		w.t.Fatalf("no contact %d", id)
 	}
-	return r
+	return &r
 }
 
 // notes are the texts of a lead's notes of one type.
@@ -278,3 +280,10 @@ const (
 func (w *world) link(entity string, id int64) string {
 	return w.far.URL + "/" + entity + "/detail/" + string(jsonOf(id))
 }
+
+// Shorter names of what the emulator hands out.
+type (
+	noteOf = emulator.Note
+	editOf = emulator.Edit
+	taskOf = emulator.Task
+)

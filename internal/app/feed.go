@@ -31,12 +31,14 @@ type Feed struct {
 	path    string
 }
 
-// Saved is one saved webhook. At is when it was received; Dated is false where
-// nobody wrote that down and At is only an upper bound.
+// Saved is one saved webhook. At is when it was received. Where nobody wrote
+// that down, File is when the file it stands in was written and At is File and
+// as many nanoseconds as lines come before it: that keeps their order, and tells
+// a line that is read again from one that says the same later.
 type Saved struct {
-	Body  []byte
-	At    time.Time
-	Dated bool
+	Body []byte
+	At   time.Time
+	File time.Time // zero: At is known
 	// New has a repeat taken all the same: for rehearsals.
 	New bool
 }
@@ -157,16 +159,12 @@ func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uin
 			if ev.State == event.Skipped && (ev.Reason == event.Stale || ev.Reason == event.Duplicate) {
 				continue
 			}
-			later := !ev.ReceivedAt.Before(s.At)
-			if s.Dated && !later {
-				continue
-			}
 			body := tx.Body(ev.Seq)
-			if ev.Kind == m.Kind && bytes.Equal(body, in.Body) && (!s.Dated || ev.ReceivedAt.Equal(s.At)) {
+			if ev.Kind == m.Kind && bytes.Equal(body, in.Body) && s.sameAs(ev) {
 				reason, of = event.Duplicate, ev.Seq
 				return nil
 			}
-			if (later || reopened(m, ev)) && reason == "" && sameThing(m, ev, body) {
+			if reason == "" && s.before(m, ev) && sameThing(m, ev, body) {
 				reason, of = event.Stale, ev.Seq
 			}
 		}
@@ -180,11 +178,35 @@ func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uin
 	return reason, of, err
 }
 
+// sameAs reports whether a stored event with the same body is this very one.
+func (s Saved) sameAs(ev *event.Event) bool {
+	return ev.ReceivedAt.Equal(s.At) || ev.ReceivedAt.Before(s.File)
+}
+
+// before reports whether a stored event about the same thing shows that m came
+// too late. Without a time of its own, an event of a chat that went on before
+// the file was written was lived through.
+func (s Saved) before(m *jivo.Message, ev *event.Event) bool {
+	if ev.ReceivedAt.After(s.At) {
+		return true
+	}
+	if !ev.ReceivedAt.Before(s.File) {
+		return false
+	}
+	return m.Kind == "call_event" || m.Kind == "chat_accepted" && ev.Kind == "chat_finished"
+}
+
 // tellsState reports whether an event tells how something stands, so that an old
 // one must not come after a new one. chat_accepted counts: an old one could open
 // a second lead once the first is closed.
 func tellsState(m *jivo.Message) bool {
-	return m.Kind == "chat_accepted" || m.Kind == "call_event" || !m.Dedup().Once()
+	switch {
+	case m.Kind == "offline_message", m.Kind == "chat_finished":
+		return false
+	case strings.HasPrefix(m.Kind, "created_"), strings.HasPrefix(m.Kind, "deleted_"):
+		return false
+	}
+	return true
 }
 
 // relatives are the stored events an imported one may be older than, newest first.
@@ -226,15 +248,9 @@ func sameThing(m *jivo.Message, ev *event.Event, body []byte) bool {
 	return o.Kind == m.Kind && o.Dedup().Key == m.Dedup().Key
 }
 
-// reopened reports whether a stored event shows that m's chat_accepted was lived
-// through: its chat has finished since, whenever that was.
-func reopened(m *jivo.Message, ev *event.Event) bool {
-	return m.Kind == "chat_accepted" && ev.Kind == "chat_finished" && ev.Chat == m.Chat
-}
-
 // describesClient reports whether the event is about the client as a person.
 func describesClient(m *jivo.Message) bool {
-	return m.Client != "" && m.Deal == "" && m.Task == "" && m.Chat == "" && !strings.HasPrefix(m.Kind, "created_") && !strings.HasPrefix(m.Kind, "deleted_")
+	return m.Client != "" && m.Deal == "" && m.Task == "" && m.Chat == "" && m.Kind != "client_attribute_updated"
 }
 
 // nowhere is the answer nobody reads.

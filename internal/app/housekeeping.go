@@ -3,12 +3,10 @@ package app
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/card"
-	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/console"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -92,12 +90,4 @@ func cardOfClient(tx *store.Tx, cc card.Connection, c *event.Client) *console.Ca
 		Name: s.Contact.Name, URL: cc.BaseURL + "/contacts/detail/" + strconv.FormatInt(c.ContactID, 10),
 		Responsible: dict.UserName(s.Contact.ResponsibleID), Dirty: s.Dirty,
 	}
-}
-
-// publicURL is where Jivo and amoCRM reach the bridge, for people.
-func publicURL(cfg *config.Config, addr string) string {
-	if cfg.PublicURL != "" {
-		return cfg.PublicURL
-	}
-	return "http://" + strings.Replace(addr, "[::]", "localhost", 1)
 }

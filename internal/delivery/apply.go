@@ -93,6 +93,7 @@ func (j *job) detach(ctx context.Context) event.Ending {
 	j.mu.Lock()
 	if j.ev.Detached {
 		j.mu.Unlock()
+		j.release() // what is left touches neither contact nor lead
 		return nil
 	}
 	j.ev.Detached, j.ev.Frozen = true, true
@@ -101,10 +102,7 @@ func (j *job) detach(ctx context.Context) event.Ending {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	for _, u := range slices.Backward(j.unlock) {
-		u()
-	}
-	j.unlock = nil
+	j.release()
 	j.d.leaveLine(j)
 	j.d.announce(j.seq)
 	return nil
@@ -159,7 +157,7 @@ func (j *job) failed(ctx context.Context, i int, with []int, err error) (end eve
 		if ctx.Err() != nil {
 			return nil, false
 		}
-		return event.Snooze{Until: notSent.Until, Why: "the account: " + string(notSent.Reason)}, false
+		return snooze(notSent), false
 	case errors.As(err, &doubt):
 		j.inDoubt(with, doubt)
 		if ctx.Err() != nil {

@@ -53,13 +53,33 @@ func (j *job) run(ctx context.Context) {
 	began := time.Now()
 	ending := j.attempt(ctx, body)
 	err = j.settle(ctx, ending)
+	j.release()
+	if err != nil && ctx.Err() == nil {
+		j.d.log.Error("cannot write down how an event ended", "connection", j.c.Name, "seq", j.seq, "error", err)
+		rest(ctx, shortest) // it is still due: without a rest it would be tried at once, again and again
+	}
+	j.logAttempt(ctx, ending, time.Since(began))
+}
+
+// release gives the locks of people and companies back.
+func (j *job) release() {
 	for _, u := range slices.Backward(j.unlock) {
 		u()
 	}
-	if err != nil && ctx.Err() == nil {
-		j.d.log.Error("cannot write down how an event ended", "connection", j.c.Name, "seq", j.seq, "error", err)
+	j.unlock = nil
+}
+
+// shortest is the least an event is put off.
+const shortest = time.Second
+
+// rest waits for d or the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
-	j.logAttempt(ctx, ending, time.Since(began))
 }
 
 func (j *job) load() (body []byte, err error) {
@@ -87,7 +107,12 @@ func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
 	if j.ev.Source == event.AmoCRM {
 		return j.d.hooks.Apply(ctx, j.c.Name, j.ev, body)
 	}
-	return j.jivo(ctx, body)
+	goesOn := j.ev.Frozen // its change list stands; only applying is left
+	ending = j.jivo(ctx, body)
+	if goesOn && isFinished(ending) {
+		ending = j.after(ctx)
+	}
+	return ending
 }
 
 // trace remembers a request made for this event.
@@ -114,7 +139,9 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 	ev, now := j.ev, time.Now()
 	switch e := ending.(type) {
 	case nil:
-		return nil
+		if !ev.Frozen {
+			return nil // nothing of it has left: it is mapped anew
+		}
 	case event.Finished:
 		j.end(event.Done, "", "", now)
 	case event.Skip:
@@ -125,12 +152,9 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 		ev.State, ev.NextAt = event.Parked, e.Until
 		ev.Reason, ev.Detail = "", "waits until an event describes its client"
 	case event.Snooze:
-		if e.Until.IsZero() && len(j.effects) == 0 && !ev.Frozen {
-			return nil // it stays due, and nothing about it changed
-		}
-		ev.State, ev.Detail = event.Pending, e.Why
-		if !e.Until.IsZero() {
-			ev.NextAt = e.Until
+		ev.State, ev.Detail, ev.NextAt = event.Pending, e.Why, e.Until
+		if soon := now.Add(shortest); ev.NextAt.Before(soon) && !j.paused() {
+			ev.NextAt = soon
 		}
 	case event.Retry:
 		j.putOff(e, now)
@@ -144,6 +168,10 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 	}
 	return nil
 }
+
+// paused reports whether the account is paused: then nothing is claimed before
+// it resumes, and everything is due at once when it does.
+func (j *job) paused() bool { return j.c.Account.CRM.State().Paused }
 
 func (j *job) end(s event.State, r event.Reason, detail string, now time.Time) {
 	j.ev.State, j.ev.Reason, j.ev.Detail = s, r, detail
@@ -186,13 +214,6 @@ func (j *job) effect(do func(*store.Tx) error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.effects = append(j.effects, do)
-}
-
-// checkpoint writes down what is known so far.
-func (j *job) checkpoint(ctx context.Context) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.save(ctx)
 }
 
 // departure is what the store must hold before a request leaves: the event with
@@ -266,6 +287,17 @@ func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Dur
 	j.d.log.LogAttrs(ctx, level, "event", attrs...)
 }
 
+// snooze puts an event off for trouble that is not its own. While the account
+// is paused the event stays due: the pause holds it back, and a pause that ends
+// early, because somebody mended the token, must not leave it waiting.
+func snooze(e *amocrm.NotSent) event.Snooze {
+	s := event.Snooze{Until: e.Until, Why: "the account: " + string(e.Reason)}
+	if e.Trouble != amocrm.RateLimited {
+		s.Until = time.Time{}
+	}
+	return s
+}
+
 // ended turns an error of a step before any write into an ending.
 func ended(ctx context.Context, err error) event.Ending {
 	var notSent *amocrm.NotSent
@@ -275,7 +307,7 @@ func ended(ctx context.Context, err error) event.Ending {
 	case ctx.Err() != nil:
 		return nil
 	case errors.As(err, &notSent):
-		return event.Snooze{Until: notSent.Until, Why: "the account: " + string(notSent.Trouble)}
+		return snooze(notSent)
 	case errors.As(err, &doubt): // a read has no doubt, only no answer
 		return event.Retry{Err: err}
 	case errors.As(err, &refused):

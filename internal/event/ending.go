@@ -9,29 +9,29 @@ import (
 // them; delivery settles an event by a type switch over them.
 type Ending interface{ ending() }
 
-// Finished: everything the event asks for stands in amoCRM.
+// Finished says that everything the event asks for stands in amoCRM.
 type Finished struct{}
 
-// Retry: the event's own trouble; an attempt is burnt and it is tried again
+// Retry tells of the event's own trouble; an attempt is burnt and it is tried again
 // after the backoff, until give_up.
 type Retry struct{ Err error }
 
-// Snooze: trouble of the account, the pace or the token; no attempt is burnt.
+// Snooze tells of trouble of the account, the pace or the token; no attempt is burnt.
 type Snooze struct {
 	Until time.Time
 	Why   string
 }
 
-// Park: the event waits until its client is described, or until Until.
+// Park has the event wait until its client is described, or until Until.
 type Park struct{ Until time.Time }
 
-// Kill: the event cannot succeed by itself.
+// Kill says that the event cannot succeed by itself.
 type Kill struct {
 	Reason Reason
 	Detail string
 }
 
-// Skip: nothing was to be done.
+// Skip says that nothing was to be done.
 type Skip struct {
 	Reason Reason
 	Detail string

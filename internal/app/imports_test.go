@@ -1,0 +1,95 @@
+package app_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/jivo-amocrm/bridge/"
+
+// allowed is which rooms each room may import: the arrows of the house
+// (architecture.md › The rooms). A room that is not listed may not exist.
+func allowed() map[string][]string {
+	dialects := []string{"internal/event", "internal/phone", "internal/jivo", "internal/amocrm", "internal/mapping", "internal/store"}
+	return map[string][]string{
+		"internal/event":         {},
+		"internal/phone":         {},
+		"internal/crashpoint":    {},
+		"internal/jivo":          {"internal/event", "internal/phone"},
+		"internal/amocrm":        {"internal/event", "internal/phone", "internal/crashpoint"},
+		"internal/mapping":       {"internal/event", "internal/phone"},
+		"internal/store":         {"internal/event", "internal/crashpoint"},
+		"internal/config":        {"internal/event", "internal/mapping", "internal/config/strict"},
+		"internal/config/strict": {"internal/event", "internal/mapping"},
+		"internal/intake":        dialects,
+		"internal/delivery":      append([]string{"internal/crashpoint"}, dialects...),
+		"internal/card":          dialects,
+		"internal/upkeep":        dialects,
+		"internal/console":       dialects,
+		"internal/emulator":      {},
+		"internal/app": append([]string{"internal/intake", "internal/delivery", "internal/card", "internal/upkeep", "internal/console", "internal/config"},
+			dialects...),
+	}
+}
+
+func TestImports_PointOneWay(t *testing.T) {
+	may := allowed()
+	for _, p := range packages(t) {
+		room := strings.TrimPrefix(p.ImportPath, module)
+		list, known := may[room]
+		if !known {
+			if strings.HasPrefix(room, "internal/") && len(p.GoFiles) > 0 {
+				t.Errorf("%s is a room nobody planned: give it its arrows", room)
+			}
+			continue
+		}
+		for _, imp := range p.Imports {
+			to, ours := strings.CutPrefix(imp, module)
+			if ours && !slices.Contains(list, to) {
+				t.Errorf("%s imports %s", room, to)
+			}
+		}
+	}
+}
+
+func TestImports_TheVocabularyIsStandardLibraryOnly(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != module+"internal/event" {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if strings.Contains(imp, ".") {
+				t.Errorf("internal/event imports %s", imp)
+			}
+		}
+	}
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) (out []pkg) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,GoFiles", "./...")
+	cmd.Dir = "../.."
+	raw, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(raw))); ; {
+		var p pkg
+		if err := dec.Decode(&p); err == io.EOF {
+			return out
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, p)
+	}
+}

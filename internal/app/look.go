@@ -1,0 +1,213 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/upkeep"
+)
+
+// Look is how a connection's amoCRM account stands: what `bridge check` reports.
+type Look struct {
+	TokenKind    string             `json:"token_kind"`
+	TokenState   string             `json:"token_state"`
+	TokenExpires *time.Time         `json:"token_expires_at"`
+	Dictionary   *amocrm.Dictionary `json:"dictionary"`
+	User         int64              `json:"user"`     // whose token it is
+	Admin        bool               `json:"admin"`    // may read and make hooks
+	Hook         string             `json:"hook"`     // ok | missing | disabled | partial | off | unknown
+	Unsent       []string           `json:"unsent"`   // of a partial one: settings it lacks
+	Contacts     string             `json:"contacts"` // few: read by themselves; many
+	Fixed        []string           `json:"fixed"`    // what was made, in words
+}
+
+// Missing lists where the marker field is missing: leads, contacts.
+func (l *Look) Missing(field string) (entities []string) {
+	for _, entity := range []string{"leads", "contacts"} {
+		if _, ok := l.Dictionary.Field(entity, field); !ok {
+			entities = append(entities, entity)
+		}
+	}
+	return entities
+}
+
+// Looker looks at one account. Crm and Tokens belong together.
+type Looker struct {
+	CRM    *amocrm.Client
+	Tokens amocrm.Tokens
+	Conn   *config.Connection
+	Opt    Options
+}
+
+// Look reads the account. hook is the address amoCRM's hooks are wanted at, ""
+// if none are. With fix, missing marker fields and the hook subscription are
+// made first. Its error is one of amocrm's.
+func (l Looker) Look(ctx context.Context, hook string, fix bool) (*Look, error) {
+	ctx = amocrm.WithPriority(ctx, amocrm.CardRead)
+	out := &Look{Unsent: []string{}, Fixed: []string{}, Hook: "off"}
+	acc, err := l.CRM.Account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if out.Dictionary, err = amocrm.LoadDictionary(ctx, l.CRM); err != nil {
+		return nil, err
+	}
+	if fix {
+		if err := l.fixFields(ctx, out); err != nil {
+			return nil, err
+		}
+	}
+	out.User = acc.CurrentUserID
+	u, known := out.Dictionary.UserByID(acc.CurrentUserID)
+	out.Admin = known && u.Admin
+	if err := l.hook(ctx, out, hook, fix); err != nil {
+		return nil, err
+	}
+	if out.Contacts, err = l.contacts(ctx); err != nil {
+		return nil, err
+	}
+	info, ok := l.Tokens.(interface{ Info() amocrm.TokenInfo })
+	if ok {
+		t := info.Info()
+		out.TokenKind, out.TokenState = t.Kind, t.State
+		if !t.ExpiresAt.IsZero() {
+			out.TokenExpires = &t.ExpiresAt
+		}
+	}
+	return out, nil
+}
+
+// contactsPage is how many contacts a page holds; manyContacts is how many are
+// read without being asked to (upkeep).
+const (
+	contactsPage = 250
+	manyContacts = 50_000
+)
+
+// contacts says by one request whether there are more contacts than are read
+// unasked.
+func (l Looker) contacts(ctx context.Context) (string, error) {
+	page, _, err := l.CRM.ContactsPage(ctx, manyContacts/contactsPage+1, 0)
+	if err != nil {
+		return "", err
+	}
+	if len(page) > 0 {
+		return "many", nil
+	}
+	return "few", nil
+}
+
+// hook says how the subscription of address stands.
+func (l Looker) hook(ctx context.Context, out *Look, address string, fix bool) error {
+	if address == "" {
+		return nil
+	}
+	list, err := l.CRM.Webhooks(ctx, address)
+	var refused *amocrm.Refused
+	if errors.As(err, &refused) {
+		out.Hook = "unknown" // no right to look
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	out.Hook = "missing"
+	for _, w := range list {
+		if out.Unsent = lacking(w.Settings); len(out.Unsent) > 0 {
+			out.Hook = "partial"
+		} else {
+			out.Hook = "ok"
+		}
+		if w.Disabled {
+			out.Hook = "disabled"
+		}
+	}
+	if out.Hook == "ok" || !fix {
+		return nil
+	}
+	if _, err := l.CRM.SubscribeWebhook(ctx, address, upkeep.HookSettings()); err != nil {
+		return fmt.Errorf("subscribe the hook: %w", err)
+	}
+	out.Hook, out.Unsent = "ok", []string{}
+	out.Fixed = append(out.Fixed, "subscribed amoCRM's hooks")
+	return nil
+}
+
+func lacking(settings []string) []string {
+	have := map[string]bool{}
+	for _, s := range settings {
+		have[s] = true
+	}
+	out := []string{}
+	for _, s := range upkeep.HookSettings() {
+		if !have[s] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// fixFields makes the marker fields that are missing and reads the names anew.
+func (l Looker) fixFields(ctx context.Context, out *Look) error {
+	name := l.Conn.AmoCRM.MarkerField
+	missing := out.Missing(name)
+	for _, entity := range missing {
+		if err := l.makeField(ctx, entity, name); err != nil {
+			return fmt.Errorf("make the field %q on %s: %w", name, entity, err)
+		}
+		out.Fixed = append(out.Fixed, fmt.Sprintf("made the field %q on %s", name, entity))
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	fresh, err := amocrm.LoadDictionary(ctx, l.CRM)
+	if err != nil {
+		return err
+	}
+	out.Dictionary = fresh
+	return nil
+}
+
+// fieldTimeout bounds the one request that makes a field.
+const fieldTimeout = 30 * time.Second
+
+// makeField makes a text field (amocrm-api.md §4.10). It is the one write that a
+// person asks for by hand, so it takes no place in the client's queue.
+func (l Looker) makeField(ctx context.Context, entity, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, fieldTimeout)
+	defer cancel()
+	token, err := l.Tokens.Token(ctx)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal([]map[string]any{{"name": name, "type": "text"}})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.Conn.AmoCRM.Account+"/api/v4/"+entity+"/custom_fields", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "jivo-amocrm-bridge/"+l.Opt.Version)
+	resp, err := l.Opt.transport().RoundTrip(req)
+	if err != nil {
+		return &amocrm.NotSent{Trouble: amocrm.Unreachable, Reason: amocrm.Unreachable, Err: err}
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection can be used again
+	if resp.StatusCode >= http.StatusBadRequest {
+		return &amocrm.Refused{Status: resp.StatusCode, Request: event.Request{Method: http.MethodPost, Path: req.URL.Path, Status: resp.StatusCode}}
+	}
+	return nil
+}
