@@ -114,6 +114,9 @@ func (j *job) carry(ctx context.Context, i int) event.Ending {
 		if j.ev.Changes[i].State != event.Open {
 			return nil // settled together with an earlier one
 		}
+		if end := j.wait(i); end != nil {
+			return end
+		}
 		w, with, err := j.write(ctx, i)
 		if errors.Is(err, errNothing) {
 			j.mark(with, event.Settled, "")
@@ -172,7 +175,8 @@ func (j *job) failed(ctx context.Context, i int, with []int, err error) (end eve
 	return ended(ctx, err), false
 }
 
-// mark sets the state of changes; the next save writes it down.
+// mark sets the state of changes; the next save writes it down. A change that
+// is open again leaves the list as frozen as it was.
 func (j *job) mark(idx []int, s event.ChangeState, why string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -180,7 +184,7 @@ func (j *job) mark(idx []int, s event.ChangeState, why string) {
 		ch := &j.ev.Changes[i]
 		ch.State, ch.Error = s, why
 	}
-	j.ev.Frozen = true
+	j.ev.Frozen = j.ev.Frozen || s != event.Open
 }
 
 func (j *job) inDoubt(idx []int, d *amocrm.InDoubt) {

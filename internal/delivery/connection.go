@@ -16,6 +16,7 @@ type CRM interface {
 	Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error)
 	Contact(ctx context.Context, id int64) (event.Contact, bool, error)
 	SearchContacts(ctx context.Context, query string, prio amocrm.Priority) ([]event.Contact, error)
+	SearchLeads(ctx context.Context, query string) ([]event.Lead, error)
 	SearchCompanies(ctx context.Context, query string) ([]event.Contact, error)
 	NewestLeads(ctx context.Context, since int64) ([]event.Lead, error)
 	NewestContacts(ctx context.Context, since int64) ([]event.Contact, error)

@@ -98,7 +98,11 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	defer d.work.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var clock clock
 	for {
+		if clock.setBack(time.Now()) {
+			d.pullBack(ctx)
+		}
 		next := d.claimAll(ctx)
 		timer.Reset(next)
 		select {
@@ -223,15 +227,29 @@ func (d *Dispatcher) leaveLine(j *job) {
 	d.Kick()
 }
 
+// siblings names the connections that share an account.
+func (d *Dispatcher) siblings(a *Account) (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, c := range d.conns {
+		if c.Account == a {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // ApplyHook works a hook event at once, outside the queue: hooks make no
-// request, so they are applied even while the account is paused.
-func (d *Dispatcher) ApplyHook(ctx context.Context, connection string, seq uint64) {
+// request, so they are applied even while the account is paused. It reports
+// whether the connection is worked at all; if not, OnEnd is not told.
+func (d *Dispatcher) ApplyHook(ctx context.Context, connection string, seq uint64) bool {
 	d.mu.Lock()
 	c := d.conns[connection]
 	d.mu.Unlock()
 	if c != nil {
 		d.start(ctx, &job{d: d, c: c, seq: seq})
 	}
+	return c != nil
 }
 
 // WaitCore returns when the event's contact and lead are settled, when it came

@@ -39,6 +39,11 @@ func (j *job) resolveDoubts(ctx context.Context) event.Ending {
 }
 
 func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
+	release, err := j.lockPlace(ctx, j.ev.Changes[i])
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer release()
 	res, with, found, err := j.lookUp(ctx, i)
 	if err != nil {
 		return ended(ctx, err)
@@ -46,6 +51,9 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 	if found {
 		j.d.obs.InDoubt(j.c.Name, "found")
 		j.landed(with, res)
+		if err := j.checkpoint(ctx); err != nil {
+			return ended(ctx, err)
+		}
 		return nil
 	}
 	j.mu.Lock()
@@ -61,6 +69,85 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 	j.d.obs.InDoubt(j.c.Name, "resent")
 	j.mark(with, event.Open, "")
 	return nil
+}
+
+// lockPlace keeps others from looking for notes, calls and tasks in the same
+// place until what this one found is in the ledger: two equal intents must not
+// both be settled by one entity. Whoever holds it waits for no other lock.
+func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
+	if isCore(ch) {
+		return func() {}, nil
+	}
+	entity, eid, err := j.placeOf(ch)
+	if err != nil { // there is no place, and nothing to be found
+		return func() {}, nil
+	}
+	return j.c.Account.locks.lock(ctx, []string{"place:" + entity + ":" + id(eid)})
+}
+
+// wait says whether a person's contact must wait for that of another client with
+// the same phone or e-mail, whose creation left and is not settled: its event
+// holds no lock between attempts, and amoCRM's search does not know it yet.
+func (j *job) wait(i int) event.Ending {
+	if j.ev.Frozen || !j.createsContact(i) {
+		return nil
+	}
+	waits := false
+	err := j.d.store.View(func(tx *store.Tx) error {
+		for _, conn := range j.d.siblings(j.c.Account) {
+			for _, client := range j.namesakes(tx, conn) {
+				waits = waits || (!(conn == j.c.Name && client == j.client.ID) && contactUnsettled(tx, conn, client))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return event.Retry{Err: err}
+	}
+	if waits {
+		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another client with the same phone or e-mail is being made a contact"}
+	}
+	return nil
+}
+
+// createsContact reports whether writing the change makes a contact.
+func (j *job) createsContact(i int) bool {
+	ch := j.ev.Changes[i]
+	if ch.Op == event.OpCreate && ch.Target == event.OnLead {
+		c := j.change(event.OpCreate, event.OnContact)
+		return c >= 0 && j.ev.Changes[c].State == event.Open
+	}
+	return ch.Op == event.OpCreate && ch.Target == event.OnContact
+}
+
+// namesakes lists the clients of a connection that share a phone or e-mail with
+// the person of this event.
+func (j *job) namesakes(tx *store.Tx, conn string) (clients []string) {
+	phones, emails := j.people()
+	for _, p := range phones {
+		clients = append(clients, tx.ClientsByPhone(conn, p)...)
+	}
+	for _, e := range emails {
+		clients = append(clients, tx.ClientsByEmail(conn, e)...)
+	}
+	return clients
+}
+
+// contactUnsettled reports whether the first event of a client's line has a
+// frozen list with a contact to be made: it will be made, whatever comes.
+func contactUnsettled(tx *store.Tx, conn, client string) bool {
+	line := "c:" + client
+	if chat, ok := strings.CutPrefix(client, "chat-"); ok {
+		line = "k:" + chat
+	}
+	seq, ok := tx.Head(conn, line)
+	if !ok {
+		return false
+	}
+	ev, err := tx.Event(seq)
+	return err == nil && ev.Frozen && slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+		return ch.Op == event.OpCreate && ch.Target == event.OnContact && (ch.State == event.Sent || ch.State == event.Open)
+	})
 }
 
 // lookUp searches amoCRM for what a change in doubt would have made. with names
@@ -110,6 +197,13 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 		return amocrm.Result{}, false, err
 	}
 	field := j.markerField(leads)
+	if field != 0 && ch.Looks > 0 { // the list did not have it: one more way to ask
+		hits, err := j.c.Account.CRM.SearchLeads(ctx, ch.Marker)
+		if err != nil {
+			return amocrm.Result{}, false, err
+		}
+		list = append(list, hits...)
+	}
 	item := itemOf(ch)
 	for _, l := range list {
 		if l.CreatedAt < since || j.taken(l.ID, ch) {
@@ -122,7 +216,7 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 			}
 		}
 		if ok {
-			res := amocrm.Result{ID: l.ID, UpdatedAt: l.UpdatedAt}
+			res := amocrm.Result{ID: l.ID, UpdatedAt: l.UpdatedAt, CompanyID: l.CompanyID}
 			if len(l.ContactIDs) > 0 {
 				res.ContactID = l.ContactIDs[0]
 			}
@@ -134,8 +228,14 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 
 // looksLike is the careful fall-back of an account without the marker field.
 func (j *job) looksLike(ctx context.Context, l event.Lead, item map[string]any) (bool, error) {
-	if name, _ := item["name"].(string); name != l.Name || len(l.ContactIDs) == 0 {
+	contact := j.resolved(event.OnContact)
+	switch name, _ := item["name"].(string); {
+	case name != "" && name != l.Name:
 		return false, nil
+	case len(l.ContactIDs) == 0:
+		return contact == 0 && j.change(event.OpCreate, event.OnContact) < 0, nil
+	case contact != 0:
+		return slices.Contains(l.ContactIDs, contact), nil
 	}
 	c, ok, err := j.c.Account.CRM.Contact(ctx, l.ContactIDs[0])
 	if err != nil || !ok {
@@ -155,8 +255,15 @@ func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (
 		return amocrm.Result{}, false, err
 	}
 	field := j.markerField(contacts)
+	if field != 0 && ch.Looks > 0 {
+		hits, err := j.c.Account.CRM.SearchContacts(ctx, ch.Marker, amocrm.Update)
+		if err != nil {
+			return amocrm.Result{}, false, err
+		}
+		list = append(list, hits...)
+	}
 	for _, c := range list {
-		if c.CreatedAt < since {
+		if c.CreatedAt < since || j.taken(c.ID, ch) {
 			continue
 		}
 		if (field != 0 && amocrm.HasMarker(c.Fields[field].Text(), ch.Marker)) || (field == 0 && j.sharesContact(c)) {
@@ -211,7 +318,10 @@ func (j *job) lookUpTask(ctx context.Context, ch event.Change, since int64) (amo
 }
 
 func (j *job) lookUpLink(ctx context.Context, ch event.Change) (amocrm.Result, bool, error) {
-	cid := j.resolved(event.OnContact)
+	cid := ch.AmoID
+	if cid == 0 {
+		cid = j.resolved(event.OnContact)
+	}
 	l, ok, err := j.c.Account.CRM.Lead(ctx, ch.EntityID)
 	if err != nil || !ok {
 		return amocrm.Result{}, false, err
@@ -220,21 +330,39 @@ func (j *job) lookUpLink(ctx context.Context, ch event.Change) (amocrm.Result, b
 }
 
 // taken reports whether the ledger already has this id for another change: two
-// equal intents must not be settled by one entity.
+// equal intents must not be settled by one entity. Looked through are the events
+// that know the id itself or, for notes, calls and tasks, the card they stand on.
 func (j *job) taken(amoID int64, self event.Change) bool {
-	taken := false
-	_ = j.d.store.View(func(tx *store.Tx) error {
-		evs, _, err := tx.Events(store.Filter{Connection: j.c.Name, AmoID: amoID, Limit: 50})
+	ids := []int64{amoID}
+	if !isCore(self) {
+		_, eid, err := j.placeOf(self)
+		ids = []int64{eid}
 		if err != nil {
-			return err
+			ids = nil
 		}
-		more, _, err := tx.Events(store.Filter{Connection: j.c.Name, Client: j.client.ID, Limit: 200})
-		if err != nil {
-			return err
-		}
-		for _, ev := range append(evs, more...) {
-			for _, ch := range ev.Changes {
-				taken = taken || (ch.AmoID == amoID && ch.Key != self.Key && ch.Op == event.OpCreate && ch.Target == self.Target)
+	}
+	filters := []store.Filter{{Client: j.client.ID, Limit: 200}}
+	for _, n := range ids {
+		filters = append(filters, store.Filter{AmoID: n, Limit: 200})
+	}
+	holds := func(ev *event.Event) bool {
+		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+			return ch.AmoID == amoID && ch.Key != self.Key && ch.Op == event.OpCreate && ch.Target == self.Target
+		})
+	}
+	taken := holds(j.ev)
+	_ = j.d.store.View(func(tx *store.Tx) error { // what cannot be read is not taken
+		for _, conn := range j.d.siblings(j.c.Account) {
+			for _, f := range filters {
+				if f.Client == "" && f.AmoID == 0 {
+					continue
+				}
+				f.Connection = conn
+				evs, _, err := tx.Events(f)
+				if err != nil {
+					return err
+				}
+				taken = taken || slices.ContainsFunc(evs, holds)
 			}
 		}
 		return nil

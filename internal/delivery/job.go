@@ -34,6 +34,7 @@ type job struct {
 	// effects are what the store must learn together with the next thing
 	// written down about this event: links made, cards, what froze.
 	effects []func(*store.Tx) error
+	learned int // how many effects came before the decision what to write
 
 	state  // what is known locally
 	unlock []func()
@@ -152,6 +153,7 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 		ev.State, ev.NextAt = event.Parked, e.Until
 		ev.Reason, ev.Detail = "", "waits until an event describes its client"
 	case event.Snooze:
+		j.undecide()
 		ev.State, ev.Detail, ev.NextAt = event.Pending, e.Why, e.Until
 		if soon := now.Add(shortest); ev.NextAt.Before(soon) && !j.paused() {
 			ev.NextAt = soon
@@ -178,8 +180,20 @@ func (j *job) end(s event.State, r event.Reason, detail string, now time.Time) {
 	j.ev.SettledAt, j.ev.NextAt = now, time.Time{}
 }
 
+// undecide drops a change list of which nothing has left, with what was to be
+// remembered along with it: the event is mapped anew, for the person's contact
+// may be another's work by then. mu is held.
+func (j *job) undecide() {
+	if j.ev.Frozen || len(j.ev.Changes) == 0 {
+		return
+	}
+	j.effects = j.effects[:min(j.learned, len(j.effects))]
+	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
+}
+
 // putOff burns an attempt.
 func (j *job) putOff(e event.Retry, now time.Time) {
+	j.undecide()
 	ev := j.ev
 	ev.Attempts++
 	if ev.Waited >= j.c.GiveUp {
@@ -205,7 +219,7 @@ func (j *job) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.effects = nil
+	j.effects, j.learned = nil, 0
 	return nil
 }
 
@@ -214,6 +228,13 @@ func (j *job) effect(do func(*store.Tx) error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.effects = append(j.effects, do)
+}
+
+// checkpoint writes down what is known so far.
+func (j *job) checkpoint(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.save(context.WithoutCancel(ctx))
 }
 
 // departure is what the store must hold before a request leaves: the event with
@@ -231,7 +252,7 @@ func (j *job) departure(keys []string, now time.Time) (ev event.Event, effects [
 func (j *job) markSent(keys []string, now time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.effects = nil
+	j.effects, j.learned = nil, 0
 	markSent(j.ev, keys, now)
 }
 

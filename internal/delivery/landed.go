@@ -313,15 +313,13 @@ func addLeadToContact(tx *store.Tx, conn string, contactID, leadID int64) error 
 }
 
 // after is what remains to be done when everything the event asks for stands.
-func (j *job) after(ctx context.Context) event.Ending {
+func (j *job) after(context.Context) event.Ending {
 	// A found contact or lead that needed no write is linked all the same.
 	if m := j.ev.Contact; m != nil && m.ID != 0 && j.client.ContactID != m.ID && !m.Created {
 		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID, nil) })
 	}
-	if j.msg.Kind == "deleted_client" {
-		if err := j.d.store.Update(ctx, func(tx *store.Tx) error { return tx.Forget(j.c.Name, j.client.ID) }); err != nil {
-			return ended(ctx, err)
-		}
+	if j.msg.Kind == "deleted_client" { // last of all, or another effect would bring the person back
+		j.effect(func(tx *store.Tx) error { return tx.Forget(j.c.Name, j.client.ID) })
 	}
 	return event.Finished{}
 }
@@ -360,7 +358,7 @@ func (j *job) gone(ctx context.Context, i int, r *amocrm.Refused) (bool, event.E
 	}
 	j.warn("what this event was linked to is gone from amoCRM; it was mapped anew")
 	j.mu.Lock()
-	j.ev.Frozen = false
+	j.ev.Frozen, j.learned = false, len(j.effects)
 	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
 	j.mu.Unlock()
 	return true, event.Retry{Err: r}

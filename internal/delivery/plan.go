@@ -187,6 +187,7 @@ func (j *job) carryOut(ctx context.Context, in *mapping.Input, plan event.Plan) 
 	j.mu.Lock()
 	j.ev.Changes = mergeReplay(j.ev, changes)
 	j.mu.Unlock()
+	j.learned = len(j.effects)
 	j.freezeState(in, f)
 	if end := j.apply(ctx); !isFinished(end) {
 		return end

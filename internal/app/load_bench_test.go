@@ -1,0 +1,322 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// The benchmarks of this file measure the targets L1 to L6 of docs/proof.md, each
+// beside its own yardstick: `make load`. Run them with -benchtime 1x: one
+// iteration is one whole measurement.
+
+const (
+	loadSecret  = "load-secret-0123456789"
+	measureFor  = 10 * time.Second
+	knownPeople = 500
+)
+
+// bench is a bridge over an emulated account.
+type bench struct {
+	b      *testing.B
+	amo    *emulator.Account
+	app    *app.App
+	url    string
+	client *http.Client
+}
+
+func newBench(b *testing.B, data, wait string) *bench {
+	b.Helper()
+	amo := emulator.New(emulator.Options{Token: "load-token", Latency: 150 * time.Millisecond, FilterEnabled: true})
+	srv := httptest.NewServer(amo)
+	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %q\nlimits: {free_space: 16MiB}\nadmin: {listen: \"127.0.0.1:0\"}\nconnections:\n  load:\n"+
+		"    jivo: {secret: %s}\n    amocrm: {account: %q, token: load-token}\n    reply: {wait: %s}\n", data, loadSecret, srv.URL, wait)
+	cfg, problems := config.Parse("load.yaml", []byte(text), os.LookupEnv, os.ReadFile, config.Vocabulary{Kinds: jivo.Kinds(), Schema: jivo.Schema})
+	if problems != nil {
+		b.Fatal(problems)
+	}
+	a, err := app.New(cfg, app.Options{Version: "load", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- a.Run(ctx, nil) }()
+	b.Cleanup(func() {
+		stop()
+		<-ran
+		a.Close()
+		amo.Close()
+		srv.Close()
+	})
+	return &bench{b: b, amo: amo, app: a, url: "http://" + a.PublicAddr() + "/jivo/load/" + loadSecret,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
+}
+
+func (w *bench) post(body []byte) (time.Duration, error) {
+	began := time.Now()
+	res, err := w.client.Post(w.url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return 0, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("status %s", res.Status)
+	}
+	return time.Since(began), nil
+}
+
+// openLoop posts at a rate for a while; an event goes when it is due, however
+// those before it fare, and its latency counts from then.
+func (w *bench) openLoop(rate int, body func(i int) []byte) []time.Duration {
+	w.b.Helper()
+	total := rate * int(measureFor/time.Second)
+	took := make([]time.Duration, total)
+	bodies := make([][]byte, total)
+	for i := range bodies {
+		bodies[i] = body(i)
+	}
+	var wg sync.WaitGroup
+	var failed sync.Map
+	began := time.Now()
+	for i := range total {
+		due := began.Add(time.Duration(i) * time.Second / time.Duration(rate))
+		if d := time.Until(due); d > 0 {
+			<-time.After(d)
+		}
+		wg.Go(func() {
+			if _, err := w.post(bodies[i]); err != nil {
+				failed.Store(i, err)
+			}
+			took[i] = time.Since(due)
+		})
+	}
+	wg.Wait()
+	failed.Range(func(i, err any) bool { w.b.Errorf("event %v: %v", i, err); return false })
+	slices.Sort(took)
+	return took
+}
+
+func at(sorted []time.Duration, percent float64) float64 {
+	i := min(int(float64(len(sorted))*percent/100), len(sorted)-1)
+	return float64(sorted[i].Microseconds()) / 1000
+}
+
+func report(b *testing.B, took []time.Duration) {
+	b.ReportMetric(at(took, 50), "p50-ms")
+	b.ReportMetric(at(took, 99), "p99-ms")
+	b.ReportMetric(at(took, 100), "max-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// bareFsync is the yardstick: appending 4 KiB and syncing, on the same disk.
+func bareFsync(b *testing.B, dir string) {
+	b.Helper()
+	f, err := os.Create(filepath.Join(dir, "fsync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	var took []time.Duration
+	for range 500 {
+		began := time.Now()
+		if _, err := f.Write(page); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(at(took, 99), "fsync-p99-ms")
+}
+
+func rss(b *testing.B) {
+	b.Helper()
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return // not Linux: no figure
+	}
+	for line := range bytes.Lines(raw) {
+		var kb float64
+		if n, _ := fmt.Sscanf(string(line), "RssAnon: %f kB", &kb); n == 1 {
+			b.ReportMetric(kb/1024, "rss-anon-MiB")
+		}
+	}
+}
+
+// BenchmarkAck is L1: receive to answer for known clients.
+func BenchmarkAck(b *testing.B) {
+	for _, rate := range []int{200, 1000} {
+		b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) {
+			for b.Loop() {
+				dir := b.TempDir()
+				w := newBench(b, dir, "0s")
+				bareFsync(b, dir)
+				visitors := people(knownPeople)
+				report(b, w.openLoop(rate, func(i int) []byte {
+					v := visitors[i%len(visitors)]
+					return v.Updated("", fmt.Sprintf("v%d-%d@example.com", i%len(visitors), i))
+				}))
+				rss(b)
+			}
+		})
+	}
+}
+
+func people(n int) []*emulator.Visitor {
+	out := make([]*emulator.Visitor, n)
+	for i := range out {
+		out[i] = emulator.NewVisitor(3, i+1)
+		out[i].Phone, _ = out[i].Contacts()
+	}
+	return out
+}
+
+// BenchmarkReply is L6: the reply with a card for a known client.
+func BenchmarkReply(b *testing.B) {
+	for b.Loop() {
+		dir := b.TempDir()
+		w := newBench(b, dir, "1500ms")
+		visitors := people(100)
+		for _, v := range visitors {
+			if _, err := w.post(v.Accepted()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		w.settle()
+		bareFsync(b, dir)
+		report(b, w.openLoop(500, func(i int) []byte {
+			v := visitors[i%len(visitors)]
+			v.NewChat()
+			return v.Accepted()
+		}))
+	}
+}
+
+func (w *bench) settle() {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for w.app.Store().Counts("load").Pending > 0 {
+		<-tick.C
+	}
+}
+
+// BenchmarkBurst is L2: ten thousand events as fast as they can be taken.
+func BenchmarkBurst(b *testing.B) {
+	for b.Loop() {
+		w := newBench(b, b.TempDir(), "0s")
+		var bodies [][]byte
+		for _, v := range people(10_000) {
+			bodies = append(bodies, v.Accepted())
+		}
+		began := time.Now()
+		var wg sync.WaitGroup
+		next := make(chan []byte)
+		for range 128 {
+			wg.Go(func() {
+				for body := range next {
+					if _, err := w.post(body); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		for _, body := range bodies {
+			next <- body
+		}
+		close(next)
+		wg.Wait()
+		b.ReportMetric(time.Since(began).Seconds(), "seconds")
+		b.ReportMetric(0, "ns/op")
+		rss(b)
+	}
+}
+
+// BenchmarkBigStore is L3: a million settled events and a hundred thousand
+// clients change neither the start nor the ack noticeably.
+func BenchmarkBigStore(b *testing.B) {
+	for b.Loop() {
+		dir := b.TempDir()
+		fill(b, filepath.Join(dir, app.StoreFile), 1_000_000, 100_000)
+		began := time.Now()
+		w := newBench(b, dir, "0s")
+		b.ReportMetric(time.Since(began).Seconds(), "start-s")
+		visitors := people(knownPeople)
+		report(b, w.openLoop(200, func(i int) []byte {
+			return visitors[i%len(visitors)].Updated("", fmt.Sprintf("v%d-%d@example.com", i%len(visitors), i))
+		}))
+		rss(b)
+	}
+}
+
+func fill(b *testing.B, path string, events, clients int) {
+	b.Helper()
+	st, err := store.Open(store.Options{Path: path})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer st.Close()
+	body, err := json.Marshal(map[string]any{"event_name": "chat_updated", "pad": string(bytes.Repeat([]byte("x"), 200))})
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now().Add(-time.Hour)
+	var wg sync.WaitGroup
+	work := make(chan int, 1024)
+	for range 256 {
+		wg.Go(func() {
+			for i := range work {
+				_, err := st.Append(context.Background(), event.Incoming{Body: body, Event: event.Event{
+					Connection: "load", Source: event.Jivo, Kind: "chat_updated", Client: fmt.Sprint(i % clients), ReceivedAt: now,
+					State: event.Done, SettledAt: now,
+				}})
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for i := range events {
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+	for from := 0; from < clients; from += 1000 {
+		err := st.Update(context.Background(), func(tx *store.Tx) error {
+			for i := from; i < from+1000; i++ {
+				c := &event.Client{ID: fmt.Sprint(i), Name: "x", Phones: []string{fmt.Sprintf("+7999%07d", i)}, ContactID: int64(i + 1)}
+				if err := tx.PutClient("load", c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
