@@ -53,7 +53,7 @@ func (c demoCmd) play(ctx context.Context, e *env, s *stage) error {
 	fmt.Fprintf(e.stdout, "An emulated amoCRM account, the bridge with its default rules, and visitors over real HTTP.\n")
 	fmt.Fprintf(e.stdout, "  Jivo's webhooks go to   %s/jivo/demo/…\n  amoCRM's hooks go to    %s/amocrm/demo/…\n  console and metrics     http://%s/\n\n", s.public, s.public, s.app.AdminAddr())
 	acts := script(s)
-	t := newTable(e.stdout, acts)
+	t := newBoard(e.stdout, acts)
 	for _, a := range acts {
 		if err := a.play(ctx); err != nil {
 			return outside{fmt.Errorf("%s: %w", a.who, err)}

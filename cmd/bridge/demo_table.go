@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// table prints the acts: drawn anew with each change on a terminal, else once.
-type table struct {
+// board prints the acts: drawn anew with each change on a terminal, else once.
+type board struct {
 	w     io.Writer
 	acts  []*act
 	live  bool
 	drawn int // lines on the screen
 }
 
-func newTable(w io.Writer, acts []*act) *table { return &table{w: w, acts: acts, live: isTerminal(w)} }
+func newBoard(w io.Writer, acts []*act) *board { return &board{w: w, acts: acts, live: isTerminal(w)} }
 
-func (t *table) show() {
+func (t *board) show() {
 	if t.live {
 		t.draw()
 	}
 }
 
-func (t *table) final() { t.draw() }
+func (t *board) final() { t.draw() }
 
-func (t *table) draw() {
+func (t *board) draw() {
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "VISITOR\tWHAT HAPPENS\tCONTACT\tLEAD\tSTAGE\tWHAT THE OPERATOR SAW")

@@ -44,6 +44,14 @@ func (h hinted) Unwrap() error { return h.error }
 // Hint tells the way out.
 func (h hinted) Hint() string { return h.hint }
 
+// usage marks an error of how a command was called.
+type usage struct{ error }
+
+// ended ends a command that has said everything with an exit status.
+type ended struct{ status int }
+
+func (e ended) Error() string { return fmt.Sprintf("exit status %d", e.status) }
+
 // env is what commands see of the world.
 type env struct {
 	ctx            context.Context
@@ -52,9 +60,20 @@ type env struct {
 }
 
 type commands struct {
-	Demo    demoCmd    `cmd:"" help:"Play the whole job on this machine: an emulated amoCRM, the bridge, visitors and a manager. No account needed."`
-	Run     runCmd     `cmd:"" help:"Serve until SIGTERM."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo     demoCmd     `cmd:"" help:"Play the whole job on this machine: an emulated amoCRM, the bridge, visitors and a manager. No account needed."`
+	Init     initCmd     `cmd:"" help:"Ask for account and token, read its names and write a commented config."`
+	Check    checkCmd    `cmd:"" help:"Read the config strictly and look at the accounts it names."`
+	Plan     planCmd     `cmd:"" help:"Say what an event would do: which rules match, why, and every request that would be sent. Sends no write, stores nothing."`
+	Test     testCmd     `cmd:"" help:"Run the config's own tests (*.test.yaml)."`
+	Run      runCmd      `cmd:"" help:"Serve until SIGTERM."`
+	Auth     authCmd     `cmd:"" help:"Get consent for an OAuth connection."`
+	Import   importCmd   `cmd:"" help:"Feed saved webhooks, without doubling what arrived before."`
+	Contacts contactsCmd `cmd:"" help:"The contact directory."`
+	Events   eventsCmd   `cmd:"" help:"What came and what became of it."`
+	Backup   backupCmd   `cmd:"" help:"Copy the store, whether the bridge runs or not."`
+	Compact  compactCmd  `cmd:"" help:"Make the store of a stopped bridge smaller."`
+	Schema   schemaCmd   `cmd:"" help:"Print the JSON Schema of the config."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -91,6 +110,10 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
+	var done ended
+	if errors.As(err, &done) {
+		return done.status
+	}
 	var problems *config.Problems
 	if errors.As(err, &problems) {
 		for line := range strings.SplitSeq(strings.TrimSpace(problems.Error()), "\n") {
@@ -104,7 +127,11 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintf(w, "bridge: hint: %s\n", h.Hint())
 	}
 	var o outside
-	if errors.As(err, &o) {
+	var u usage
+	switch {
+	case errors.As(err, &u):
+		return exitUsage
+	case errors.As(err, &o):
 		return exitOutside
 	}
 	return exitWrong

@@ -383,7 +383,7 @@ func TestWrite_LedgerIsToldOnceARequestAndBeforeItLeaves(t *testing.T) {
 }
 
 func TestWrite_WithoutTheLedgerNothingIsSent(t *testing.T) {
-	inBubble(t, Config{}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1}, nil, landing(0), func(t *testing.T, w *world) {
 		w.ledger.err = errors.New("disk")
 		_, err := w.Write(t.Context(), lead(1))
 		if e, ok := errors.AsType[*NotSent](err); !ok || e.Trouble != Unrecorded {

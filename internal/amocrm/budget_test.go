@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -118,6 +119,44 @@ func TestBudget_HoldsForRandomDelays(t *testing.T) {
 			f := &far{arrivals: arrivals}
 			if most := f.inAnySecond(); most > 7 {
 				t.Errorf("seed %d: %d arrivals in one second", seed, most)
+			}
+		})
+	}
+}
+
+// A request that the network holds up for longer than the margin is known by
+// its late answer, and counted as late until that has come.
+func TestBudget_HoldsForRequestsHeldUpOnTheirWay(t *testing.T) {
+	for _, back := range []time.Duration{100 * time.Millisecond, 1200 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBudget(7)
+			var mu sync.Mutex
+			var arrivals []time.Time
+			var wg sync.WaitGroup
+			for i := range 60 {
+				s, err := b.wait(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				way := time.Duration(0)
+				if i%14 == 1 { // and the eighth after it is not
+					way = 60 * time.Millisecond
+				}
+				wg.Go(func() {
+					s.wrote(time.Now())
+					time.Sleep(way)
+					mu.Lock()
+					arrivals = append(arrivals, time.Now())
+					mu.Unlock()
+					time.Sleep(back)
+					s.answered(time.Now())
+				})
+			}
+			wg.Wait()
+			slices.SortFunc(arrivals, time.Time.Compare)
+			f := &far{arrivals: arrivals}
+			if most := f.inAnySecond(); most > 7 {
+				t.Errorf("answers after %v: %d arrivals in one second", back, most)
 			}
 		})
 	}

@@ -166,10 +166,20 @@ func (c *Client) Run(ctx context.Context) {
 	c.probes(ctx)
 }
 
-// Close ends every waiting call with *NotSent{Closing}, aborts what is on its
-// way (its callers get *InDoubt) and waits for it. It may be called twice.
+// lastWords is how long Close waits for the answers to writes on their way.
+const lastWords = 5 * time.Second
+
+// Close ends every waiting call with *NotSent{Closing}, gives writes that have
+// left a moment for their answers, aborts the rest (its callers get *InDoubt)
+// and waits for it. It may be called twice.
 func (c *Client) Close() {
 	c.queue.close()
+	late := time.NewTimer(lastWords)
+	defer late.Stop()
+	select {
+	case <-c.queue.quiet:
+	case <-late.C:
+	}
 	c.end()
 	c.wg.Wait()
 	c.http.HTTPClient.CloseIdleConnections()

@@ -33,6 +33,7 @@ type Dictionary struct {
 	Timezone       string `json:"timezone,omitempty"`        // IANA, "Europe/Moscow"
 	TimezoneOffset string `json:"timezone_offset,omitempty"` // "+03:00"
 	FilterEnabled  bool   `json:"filter_enabled,omitempty"`  // without it filters are silently ignored (amocrm-api.md §7.14)
+	CurrentUserID  int64  `json:"current_user_id,omitempty"` // whose token it is: responsible for what is made without one
 	// UsersReadable is false where the token may not read /users: then a user
 	// can be named by a numeric id only.
 	UsersReadable bool `json:"users_readable,omitempty"`

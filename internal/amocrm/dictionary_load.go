@@ -51,6 +51,7 @@ func (d *Dictionary) loadAccount(ctx context.Context, c getter) error {
 		Name          string `json:"name"`
 		Subdomain     string `json:"subdomain"`
 		Country       string `json:"country"`
+		CurrentUserID int64  `json:"current_user_id"`
 		FilterEnabled bool   `json:"is_api_filter_enabled"`
 		Embedded      struct {
 			TaskTypes many[TaskTypeInfo] `json:"task_types"`
@@ -66,6 +67,7 @@ func (d *Dictionary) loadAccount(ctx context.Context, c getter) error {
 	}
 	d.AccountID, d.Name, d.Subdomain, d.Country = a.ID, a.Name, a.Subdomain, a.Country
 	d.Timezone, d.TimezoneOffset = a.Embedded.Time.Timezone, a.Embedded.Time.Offset
+	d.CurrentUserID = a.CurrentUserID
 	d.FilterEnabled, d.TaskTypes = a.FilterEnabled, a.Embedded.TaskTypes
 	return nil
 }

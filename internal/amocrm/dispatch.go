@@ -9,7 +9,7 @@ import (
 )
 
 // submit queues a job and waits for its outcome. The caller's ctx ends the
-// waiting, never a request on its way.
+// waiting for a place in the budget and for what is read, never a write on its way.
 func (c *Client) submit(ctx context.Context, j *job) outcome {
 	if err := ctx.Err(); err != nil {
 		return outcome{err: notSent(Closing, err)}
@@ -31,20 +31,14 @@ func (c *Client) submit(ctx context.Context, j *job) outcome {
 		return o
 	case <-ctx.Done():
 	}
-	if c.queue.leave(w) {
+	if c.queue.leave(w) || j.write == nil {
 		return outcome{err: notSent(Closing, ctx.Err())}
 	}
-	c.queue.abandon(j, w)
-	select {
-	case o := <-w.done: // it came in the meantime
-		traceOf(ctx, o.requests)
-		return o
-	default:
-	}
-	if j.write == nil {
-		return outcome{err: notSent(Closing, ctx.Err())}
-	}
-	return outcome{err: &InDoubt{Trouble: Closing, SentAt: j.at, Err: ctx.Err()}}
+	// A write that has left is waited for: its answer spares a look-up. Close,
+	// and the request's own timeout, end that.
+	o := <-w.done
+	traceOf(ctx, o.requests)
+	return o
 }
 
 // dispatch gives the budget's places to the most urgent jobs, until none waits.

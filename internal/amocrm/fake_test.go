@@ -85,7 +85,7 @@ func (f *far) inAnySecond() int {
 	for i, first := range f.arrivals {
 		n := 0
 		for _, at := range f.arrivals[i:] {
-			if at.Sub(first) < time.Second {
+			if d := at.Sub(first); d >= 0 && d < time.Second {
 				n++
 			}
 		}

@@ -186,16 +186,31 @@ func TestPause_SilenceUnreachableAndTLSPause(t *testing.T) {
 	})
 }
 
+func TestPause_AnswerThatIsTooLongIsNone(t *testing.T) {
+	inBubble(t, Config{}, nil, func(w http.ResponseWriter, r *http.Request, body []byte) {
+		fmt.Fprint(w, `{"id":1}`)
+		tenMegabytes(w, r, body)
+	}, func(t *testing.T, w *world) {
+		if l, _, err := w.Lead(t.Context(), 1); TroubleOf(err) != BadAnswer {
+			t.Errorf("%+v, %v", l, err)
+		}
+	})
+}
+
 func TestPause_NoRedirectIsFollowedAndNoOtherHostAsked(t *testing.T) {
 	var hosts []string
 	inBubble(t, Config{}, nil, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		hosts = append(hosts, r.Host)
-		w.Header().Set("Location", "http://evil.example/")
+		w.Header().Set("Location", map[string]string{"1": "http://evil.example/", "2": "/elsewhere"}[r.URL.Path[len("/api/v4/leads/"):]])
 		w.WriteHeader(302)
 	}, func(t *testing.T, w *world) {
-		_, _, _ = w.Lead(t.Context(), 1)
-		if !slices.Equal(hosts, []string{"demo.amocrm.ru"}) {
-			t.Errorf("asked %v", hosts)
+		for id := int64(1); id <= 2; id++ {
+			c := New(Config{BaseURL: "http://demo.amocrm.ru"}, NewStaticToken("t"), nil, nil, nil, w.tr)
+			_, _, err := c.Lead(t.Context(), id)
+			c.Close()
+			if TroubleOf(err) != BadAnswer || len(hosts) != int(id) {
+				t.Errorf("%v, asked %v", err, hosts)
+			}
 		}
 	})
 	rt := &budgeted{next: http.DefaultTransport, budget: newBudget(7), hosts: newHosts("https://demo.amocrm.ru"), timeout: time.Second, obs: noObserver{}}
@@ -342,4 +357,27 @@ func (g *gauges) on() []string {
 		}
 	}
 	return on
+}
+
+// Two requests that were on their way when the account went down are both the
+// account's trouble, however alike they are.
+func TestPause_FailingTwiceBeforeAProbeProvesNothing(t *testing.T) {
+	inBubble(t, Config{}, nil, func(rw http.ResponseWriter, r *http.Request, body []byte) {
+		time.Sleep(time.Second)
+		page(502)(rw, r, body)
+	}, func(t *testing.T, w *world) {
+		errs := make(chan error, 2)
+		for range 2 {
+			go func() { _, _, err := w.Lead(t.Context(), 1); errs <- err }()
+			synctest.Wait()
+		}
+		for range 2 {
+			if err := <-errs; typeOf(err) != "*amocrm.NotSent" {
+				t.Errorf("%v", err)
+			}
+		}
+		if len(w.seen()) != 2 {
+			t.Errorf("%d requests", len(w.seen()))
+		}
+	})
 }

@@ -49,7 +49,10 @@ type job struct {
 }
 
 // caller waits for a job's outcome.
-type caller struct{ done chan outcome }
+type caller struct {
+	done chan outcome
+	gone bool // its ctx ended while the job was on its way: it must not go again
+}
 
 // outcome is what a caller gets: a Result, or the bytes of an answer.
 type outcome struct {
@@ -76,6 +79,8 @@ type queue struct {
 	changed chan struct{}   // capacity 1
 	working bool            // a dispatcher runs
 	closed  bool
+	writes  int           // requests with writes on their way
+	quiet   chan struct{} // closed when the queue is and no write is on its way
 	cohorts uint64
 	byName  map[string]*job
 	spawn   func() // starts a dispatcher
@@ -84,7 +89,7 @@ type queue struct {
 func newQueue(batch int, spawn func()) *queue {
 	return &queue{
 		batch: batch, busy: map[string]bool{}, sizes: map[group]int{},
-		changed: make(chan struct{}, 1), byName: map[string]*job{}, spawn: spawn,
+		changed: make(chan struct{}, 1), quiet: make(chan struct{}), byName: map[string]*job{}, spawn: spawn,
 	}
 }
 
@@ -109,7 +114,7 @@ func (q *queue) add(j *job) error {
 }
 
 // back puts jobs in again that had left, at the place they had. Those nobody
-// waits for any more are dropped: their callers were told to look them up.
+// waits for any more are dropped.
 func (q *queue) back(jobs []*job, cohort bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -120,7 +125,7 @@ func (q *queue) back(jobs []*job, cohort bool) {
 		if len(j.callers) == 0 {
 			continue
 		}
-		if q.closed {
+		if q.closed || !slices.ContainsFunc(j.callers, func(w *caller) bool { return !w.gone }) {
 			j.finish(outcome{err: notSent(Closing, nil)})
 			continue
 		}
@@ -158,6 +163,7 @@ func (q *queue) start() {
 func (q *queue) leave(w *caller) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	w.gone = true
 	for i, j := range q.waiting {
 		if !slices.Contains(j.callers, w) {
 			continue
@@ -171,14 +177,6 @@ func (q *queue) leave(w *caller) bool {
 		return true
 	}
 	return false
-}
-
-// abandon takes a caller off a job that has left, so that the job does not
-// go again.
-func (q *queue) abandon(j *job, w *caller) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	j.callers = slices.DeleteFunc(j.callers, func(o *caller) bool { return o == w })
 }
 
 func (q *queue) forget(j *job) {
@@ -207,6 +205,9 @@ func (q *queue) pick() []*job {
 		}
 	}
 	q.waiting = slices.DeleteFunc(q.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
+	if best.write != nil {
+		q.writes++
+	}
 	return jobs
 }
 
@@ -293,7 +294,23 @@ func (q *queue) freed(jobs []*job) {
 			delete(q.busy, k)
 		}
 	}
+	if jobs[0].write != nil {
+		q.writes--
+		q.hush()
+	}
 	q.poke()
+}
+
+// hush needs the lock.
+func (q *queue) hush() {
+	if !q.closed || q.writes > 0 {
+		return
+	}
+	select {
+	case <-q.quiet:
+	default:
+		close(q.quiet)
+	}
 }
 
 // work reports what the dispatcher is to do: go on, wait for changed, or end.
@@ -324,6 +341,7 @@ func (q *queue) flush(err error) {
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed = true
+	q.hush()
 	q.mu.Unlock()
 	q.flush(notSent(Closing, nil))
 }

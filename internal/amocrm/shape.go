@@ -141,7 +141,7 @@ func (s *Shaper) Contact(want *event.Entity, have *event.Contact, wrote map[stri
 	phones, emails := slices.Clone(want.Phones), slices.Clone(want.Emails)
 	rest := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(want.Fields)) {
-		switch f, _ := s.Dict.Field(entityContacts, key); f.Code {
+		switch f, _ := s.Dict.Field(entityContacts, strings.TrimPrefix(key, softMark)); f.Code {
 		case codePhone:
 			phones, rest[key] = append(phones, want.Fields[key]), true
 		case codeEmail:
@@ -303,28 +303,44 @@ func (d *draft) setMarker(have map[int64]event.Values, marker string) {
 }
 
 // setFields writes the custom fields that are wanted; skip holds keys dealt
-// with already.
+// with already. A key with a leading "?" is soft: it comes after the others, and
+// where the account has no such field its value is left out without a warning.
 func (d *draft) setFields(have map[int64]event.Values, skip map[string]bool) {
 	marker, _ := d.Dict.Field(d.entity, d.MarkerField)
 	done := map[int64]bool{marker.ID: d.MarkerField != ""}
-	for _, key := range slices.Sorted(maps.Keys(d.want.Fields)) {
-		raw := d.want.Fields[key]
-		if skip[key] || cleanText(raw) == "" {
+	for _, raw := range slices.SortedFunc(maps.Keys(d.want.Fields), softLast) {
+		if skip[raw] || cleanText(d.want.Fields[raw]) == "" {
 			continue
 		}
+		key, soft := strings.CutPrefix(raw, softMark)
 		name := cutRunes(cleanLine(key), 64)
 		f, ok := d.Dict.Field(d.entity, key)
-		if !ok {
+		switch {
+		case soft && (!ok || done[f.ID]):
+			continue
+		case !ok:
 			d.warn(WarnField, name, "%s field %q: no such field", d.one, name)
 			continue
-		}
-		if done[f.ID] {
+		case done[f.ID]:
 			d.warn(WarnValue, "", "%s field %q: already written under another name", d.one, name)
 			continue
 		}
 		done[f.ID] = true
-		d.setField(f, key, name, raw, have[f.ID])
+		d.setField(f, key, name, d.want.Fields[raw], have[f.ID])
 	}
+}
+
+// softMark begins the key of a field that the account may lack (event.Entity).
+const softMark = "?"
+
+func softLast(a, b string) int {
+	if x, y := strings.HasPrefix(a, softMark), strings.HasPrefix(b, softMark); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return strings.Compare(a, b)
 }
 
 func (d *draft) setField(f FieldInfo, key, name, raw string, have event.Values) {

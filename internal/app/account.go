@@ -50,7 +50,7 @@ func (a *App) openAccount(c *config.Connection) *account {
 		OnPause: func(s amocrm.Status) { a.paused(acc, s) },
 	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
-		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
+		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync, MarkerField: cfg.MarkerField,
 		Load: func(ctx context.Context) (*amocrm.Dictionary, error) {
 			return amocrm.LoadDictionary(ctx, acc.client)
 		},

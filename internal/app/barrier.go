@@ -63,9 +63,16 @@ func (j journal) Append(ctx context.Context, in event.Incoming) (store.Appended,
 	if err != nil || in.Event.Source != event.AmoCRM || got.Repeat || in.Event.State.Settled() {
 		return got, err
 	}
-	j.a.barrier.raise(got.Seq)
-	j.a.disp.ApplyHook(j.a.lifetime(), in.Event.Connection, got.Seq)
+	j.a.applyHook(j.a.lifetime(), in.Event.Connection, got.Seq)
 	return got, nil
+}
+
+// applyHook applies a hook, and has replies wait for it meanwhile.
+func (a *App) applyHook(ctx context.Context, connection string, seq uint64) {
+	a.barrier.raise(seq)
+	if !a.disp.ApplyHook(ctx, connection, seq) {
+		a.barrier.lower(seq) // nobody works this connection: no reply waits for that
+	}
 }
 
 func (a *App) lifetime() context.Context {
@@ -90,8 +97,7 @@ func (a *App) leftoverHooks(ctx context.Context) {
 				return
 			}
 			for _, ev := range evs {
-				a.barrier.raise(ev.Seq)
-				a.disp.ApplyHook(ctx, c.Name, ev.Seq)
+				a.applyHook(ctx, c.Name, ev.Seq)
 			}
 			if before == 0 {
 				break

@@ -10,6 +10,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/intake"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/store"
 	"github.com/jivo-amocrm/bridge/internal/upkeep"
 )
 
@@ -58,7 +59,32 @@ func (a *App) apply(cfg *config.Config) {
 		}
 	}
 	a.mu.Unlock()
+	a.frozen(cfg)
 	a.connect()
+}
+
+// frozen remembers the connections that the store knows and the config does not:
+// their queues stand still until the name returns.
+func (a *App) frozen(cfg *config.Config) {
+	var names []string
+	err := a.store.View(func(tx *store.Tx) error {
+		return store.Each(tx, store.Pins, "", func(key string, _ int64) bool {
+			names = append(names, store.Parts(key)[0])
+			return true
+		})
+	})
+	if err != nil {
+		a.log.Error("cannot read the connections of the store", "error", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		if _, known := a.removed[name]; !known && cfg.Connection(name) == nil {
+			a.removed[name] = ""
+			a.log.Warn("the store has events of a connection that is not in the config; they are frozen", "connection", name)
+		}
+	}
 }
 
 // connect gives every room its connections as they now are.

@@ -45,16 +45,16 @@ func TestE2E_ChatWithContactsIsContactLeadAndNotes(t *testing.T) {
 	if len(notes) != 2 {
 		t.Fatalf("%d notes instead of the origin and the transcript: %v", len(notes), notes)
 	}
-	origin := one(t, "service notes", slices.Concat(w.notes(l.ID, common), w.notes(l.ID, "service_message")))
-	holds(t, "origin note", origin, "https://shop.example/catalog", "Казань")
-	text := one(t, "transcripts", w.notes(l.ID, transcript))
+	holds(t, "origin note", notes[0].Text(), catalog, "Казань", "google")
+	text := one(t, "transcripts", w.transcripts(l.ID))
 	holds(t, "transcript", text, "14:40", "Иван Петров", "Сколько стоит доставка?", "Агент Первый", "Сейчас посмотрю", "хорошо")
 	for _, n := range notes {
 		if n.Trigger || n.CreatedBy != 0 {
 			t.Errorf("note %d triggers the digital pipeline (%v) or has the author %d", n.ID, n.Trigger, n.CreatedBy)
 		}
 	}
-	n := notes[slices.IndexFunc(notes, func(n noteOf) bool { return n.Type == transcript })]
+	n := notes[slices.IndexFunc(notes, func(n noteOf) bool { return strings.Contains(n.Text(), "доставка") })]
+	equal(t, "type", n.Type, service)
 	equal(t, "service", n.Params["service"].(string), "Jivo")
 	equal(t, "tasks", len(w.amo.Tasks()), 0)
 }
@@ -92,7 +92,7 @@ func TestE2E_AnonymousIsHeldWithFirstTouchAndTranscripts(t *testing.T) {
 	w.tell(p.updated(), p.finished(said(then.Add(time.Hour), "v:Беру", "a:Отлично")))
 	l := w.oneLead()
 	equal(t, "source", l.Value("UTM_SOURCE"), "telegram")
-	texts := w.notes(l.ID, transcript)
+	texts := w.transcripts(l.ID)
 	if len(texts) != 2 {
 		t.Fatalf("%d transcripts instead of the held one and the new one: %q", len(texts), texts)
 	}
@@ -107,7 +107,7 @@ func TestE2E_AnonymousLead(t *testing.T) {
 	w.tell(p.accepted(), p.finished(said(then, "v:Здравствуйте", "a:Добрый день")))
 	l := w.oneLead()
 	equal(t, "source", l.Value("UTM_SOURCE"), "google")
-	holds(t, "transcript", one(t, "transcripts", w.notes(l.ID, transcript)), "Здравствуйте")
+	holds(t, "transcript", one(t, "transcripts", w.transcripts(l.ID)), "Здравствуйте")
 	p.Phone = "+79160000003"
 	w.tell(p.updated())
 	l = w.oneLead()
@@ -122,7 +122,7 @@ func TestE2E_AnonymousIgnored(t *testing.T) {
 	w.ended("chat_finished", "skipped", "anonymous")
 	p.Phone, p.Chat = "+79160000003", 7802
 	w.tell(p.accepted())
-	if got := w.notes(w.oneLead().ID, transcript); len(got) != 0 {
+	if got := w.transcripts(w.oneLead().ID); len(got) != 0 {
 		t.Errorf("held all the same: %q", got)
 	}
 }
@@ -140,7 +140,7 @@ func TestE2E_FinishedChatAlone(t *testing.T) {
 	l := w.oneLead()
 	again := append(said(then, "v:Первое", "a:Ответ"), said(then.Add(time.Minute), "v:Второе", "a:Ещё ответ")...)
 	w.tell(p.finished(again))
-	texts := w.notes(l.ID, transcript)
+	texts := w.transcripts(l.ID)
 	if len(texts) != 2 {
 		t.Fatalf("transcripts: %q", texts)
 	}
@@ -151,7 +151,7 @@ func TestE2E_FinishedChatAlone(t *testing.T) {
 	// Nobody wrote: no note, but a lead's chat all the same.
 	p.Chat = 7637
 	w.tell(p.finished(said(then.Add(time.Hour), "a:Вы тут?")))
-	equal(t, "transcripts", len(w.notes(l.ID, transcript)), 2)
+	equal(t, "transcripts", len(w.transcripts(l.ID)), 2)
 	w.oneLead()
 }
 
@@ -159,7 +159,7 @@ func TestE2E_FinishedChatAlone(t *testing.T) {
 func TestE2E_PlainMessagesAreTheFallBack(t *testing.T) {
 	w := newWorld(t, setup{})
 	w.tell(ivan().finished(nil, m{"plain_messages": "Посетитель: привет\nОператор: здравствуйте", "html_messages": "<b>привет</b>"}))
-	text := one(t, "transcripts", w.notes(w.oneLead().ID, transcript))
+	text := one(t, "transcripts", w.transcripts(w.oneLead().ID))
 	holds(t, "transcript", text, "Посетитель: привет")
 	if strings.Contains(text, "<b>") {
 		t.Errorf("HTML was pasted: %q", text)
@@ -208,7 +208,7 @@ func TestE2E_ChatAfterAClosedLeadOpensANewOne(t *testing.T) {
 			w.manager(closeLead(w, first.ID))
 			w.tell(p.updated(), p.finished(said(then, "v:Спасибо", "a:И вам")))
 			w.oneLead()
-			holds(t, "transcript on the closed lead", strings.Join(w.notes(first.ID, transcript), ""), "Спасибо")
+			holds(t, "transcript on the closed lead", strings.Join(w.transcripts(first.ID), ""), "Спасибо")
 
 			p.Chat = 7639
 			w.tell(p.accepted())

@@ -61,7 +61,7 @@ func (p *person) event(kind string, over ...m) []byte {
 		"visitor":      m{"name": orNil(p.Name), "email": orNil(p.Email), "phone": orNil(p.Phone), "description": "", "number": json.Number(jsonOf(p.Number)), "chats_count": 1},
 		"organization": nil, "status": nil, "assigned_agent": nil, "tags": []m{}, "chat_id": p.Chat,
 		"topic":     m{"topic_id": 3, "title": "Topic_1", "parent_id": 1},
-		"page":      m{"url": "https://shop.example/catalog", "title": "Каталог"},
+		"page":      m{"url": catalog, "title": "Каталог"},
 		"analytics": m{},
 		"session": m{
 			"geoip": m{"country": "Russia", "country_code": "RU", "city": "Казань", "latitude": "55.7", "longitude": "49.1"},
@@ -271,10 +271,19 @@ func (w *world) notes(leadID int64, kind string) (out []string) {
 	return out
 }
 
+// The two types of text notes. Page, city and source of a new lead are a service
+// note like a transcript; transcripts leaves it out.
 const (
-	common     = "common"
-	transcript = "extended_service_message"
+	common  = "common"
+	service = "extended_service_message"
 )
+
+// catalog is the page every visitor is on.
+const catalog = "https://shop.example/catalog"
+
+func (w *world) transcripts(leadID int64) []string {
+	return slices.DeleteFunc(w.notes(leadID, service), func(s string) bool { return strings.Contains(s, catalog) })
+}
 
 // link is the address of a card as a person would copy it.
 func (w *world) link(entity string, id int64) string {

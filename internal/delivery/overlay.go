@@ -20,6 +20,7 @@ func (j *job) leadFrom(item map[string]any, res amocrm.Result) event.Lead {
 	if p, ok := dict.MainPipeline(); ok {
 		l.PipelineID = p.ID
 	}
+	l.ResponsibleID = dict.CurrentUserID
 	overlayLead(&l, item)
 	if l.StatusID == 0 {
 		if s, ok := dict.FirstStage(l.PipelineID); ok {

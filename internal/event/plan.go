@@ -75,7 +75,9 @@ type Entity struct {
 	Responsible string // an agent e-mail or id, an amoCRM user's e-mail, name or id
 	Tags        []string
 	TagsRemove  []string
-	Fields      map[string]string // by field name, code or id
+	// Fields by field name, code or id. A leading "?" makes one soft: left out
+	// without a warning where the account has no such field.
+	Fields map[string]string
 	// Changed lists what changed in Jivo since the last event of the same
 	// deal or client: name, price, stage, responsible, company. These are written
 	// even under fill.

@@ -304,6 +304,23 @@ func (t *Tx) Due(connection string, now time.Time, fn func(seq uint64, at time.T
 	return unstamp(seqAt(k[:len(k)-8])), nil
 }
 
+// DueAfter gives the events of a connection that are due later than after, in
+// order of their time, until fn returns false. fn must not write events.
+func (t *Tx) DueAfter(connection string, after time.Time, fn func(ev *event.Event) (more bool)) error {
+	p := prefix(connection)
+	c := t.bucket(bucketDue).Cursor()
+	for k, _ := c.Seek([]byte(p + be64(stamp(after)+1))); bytes.HasPrefix(k, []byte(p)); k, _ = c.Next() {
+		ev, err := t.Event(seqAt(k[len(k)-8:]))
+		if err != nil {
+			return err
+		}
+		if !fn(ev) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // Head gives the first event that holds a place in a line.
 func (t *Tx) Head(connection, line string) (seq uint64, ok bool) {
 	return t.first(bucketLines, prefix(connection, line))

@@ -155,7 +155,7 @@ func (t *Tx) strand(bucket, p string, before uint64) *strand {
 
 func (s *strand) take(k, _ []byte) {
 	s.seq = 0
-	if len(k) == len(s.prefix)+8 && bytes.HasPrefix(k, s.prefix) {
+	if bytes.HasPrefix(k, s.prefix) {
 		s.seq = seqAt(k)
 	}
 }

@@ -51,7 +51,7 @@ func TestFilter_Model(t *testing.T) {
 		}
 		var want []uint64
 		for _, ev := range all {
-			if f.match(ev) && (f.AmoID == 0 || slices.Contains(amoIDs(ev), f.AmoID)) && (f.Before == 0 || ev.Seq < f.Before) {
+			if f.match(ev) && (f.AmoID == 0 || concerns(ev, f.AmoID)) && (f.Before == 0 || ev.Seq < f.Before) {
 				want = append(want, ev.Seq)
 			}
 		}
@@ -79,6 +79,26 @@ func TestFilter_Model(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			rt.Fatalf("%+v: got %v, want %v", f, got, want)
+		}
+	})
+}
+
+// concerns reports whether an event is about a lead or contact.
+func concerns(ev *event.Event, id int64) bool {
+	return (ev.Lead != nil && ev.Lead.ID == id) || (ev.Contact != nil && ev.Contact.ID == id) ||
+		slices.ContainsFunc(ev.Changes, func(c event.Change) bool { return c.AmoID == id && c.Target != event.OnNote })
+}
+
+func TestFilter_TheLastPageSaysSo(t *testing.T) {
+	s := open(t, Options{})
+	for range 4 {
+		mustAppend(t, s, incoming("7"))
+	}
+	view(t, s, func(tx *Tx) {
+		for _, f := range []Filter{{Limit: 4}, {Limit: 4, Client: "7"}, {Limit: 2, Before: 3}, {Limit: 9}} {
+			if evs, next, err := tx.Events(f); err != nil || next != 0 {
+				t.Errorf("%+v: %d events, next %d, %v", f, len(evs), next, err)
+			}
 		}
 	})
 }

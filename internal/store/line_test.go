@@ -125,7 +125,7 @@ func TestLine_Model(t *testing.T) {
 			ev.State = rapid.SampledFrom([]event.State{event.Pending, event.Pending, event.Parked, event.Done, event.Skipped, event.Dead}).Draw(rt, "state")
 			ev.Detached = rapid.IntRange(0, 3).Draw(rt, "detached") == 0
 			ev.NextAt = rapid.SampledFrom([]time.Time{{}, t0.Add(-time.Hour), t0, t0.Add(time.Hour)}).Draw(rt, "next")
-			if rapid.IntRange(0, 9).Draw(rt, "reline") == 0 {
+			if rapid.IntRange(0, 2).Draw(rt, "reline") == 0 {
 				ev.Line = rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "line")
 			}
 			ev.SettledAt = t0

@@ -296,10 +296,12 @@ func TestDisk_FailedCommitEndsWriting(t *testing.T) {
 func TestDisk_NoSpaceRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
+		var tries int
 		s := open(t, Options{
 			OnFatal: func(err error) { t.Errorf("fatal: %v", err) },
 			commit: func(tx *bolt.Tx) error {
 				if full.Load() {
+					tries++
 					_ = tx.Rollback()
 					return &os.PathError{Op: "write", Path: "bridge.db", Err: syscall.ENOSPC}
 				}
@@ -311,6 +313,9 @@ func TestDisk_NoSpaceRecovers(t *testing.T) {
 			if _, err := s.Append(context.Background(), incoming("7")); !errors.Is(err, ErrFull) {
 				t.Errorf("got %v", err)
 			}
+		}
+		if tries != 1 {
+			t.Errorf("%d commits tried within %v", tries, fullPause)
 		}
 		time.Sleep(fresh + fullPause)
 		if err := s.Writable(context.Background()); !errors.Is(err, ErrFull) {

@@ -51,7 +51,7 @@ func (k *Keeper) sweeps(ctx context.Context) {
 		if k.crm.State().Paused {
 			continue // the sweep after the pause begins where this one would have
 		}
-		for _, step := range []func(context.Context) error{k.contacts, k.feed, k.subscriptions} {
+		for _, step := range []func(context.Context) error{k.contacts, k.feed, k.subscriptions, k.markers} {
 			if err := step(ctx); err != nil && ctx.Err() == nil {
 				k.log.Debug("sweep", "account", k.cfg.Host, "error", err)
 			}
@@ -272,6 +272,24 @@ func HookSettings() []string {
 		"add_contact", "update_contact", "delete_contact", "restore_contact", "responsible_contact",
 		"add_task", "update_task", "delete_task",
 	}
+}
+
+// markers makes the marker fields, where setup is automatic and they are missing.
+func (k *Keeper) markers(ctx context.Context) error {
+	if k.cfg.MarkerField == "" || !slices.ContainsFunc(k.connections(), func(c Connection) bool { return c.Setup }) {
+		return nil
+	}
+	for _, entity := range []string{"leads", "contacts"} {
+		if _, ok := k.Dict().Field(entity, k.cfg.MarkerField); ok {
+			continue
+		}
+		if err := k.crm.CreateTextField(ctx, entity, k.cfg.MarkerField); err != nil {
+			return err
+		}
+		k.log.Info("marker field made", "account", k.cfg.Host, "on", entity)
+		k.Doubtful() // the dictionary has a field more
+	}
+	return nil
 }
 
 // subscriptions watches the connections' hooks and, where setup is automatic,

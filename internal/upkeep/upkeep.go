@@ -28,6 +28,7 @@ type CRM interface {
 	ContactsPage(ctx context.Context, page int, updatedFrom int64) ([]event.Contact, bool, error)
 	Webhooks(ctx context.Context, destination string) ([]amocrm.WebhookInfo, error)
 	SubscribeWebhook(ctx context.Context, destination string, settings []string) (amocrm.WebhookInfo, error)
+	CreateTextField(ctx context.Context, entity, name string) error
 	State() amocrm.Status
 	ServerTime() time.Time
 }
@@ -46,6 +47,7 @@ type Config struct {
 	Refresh      time.Duration // of the dictionary
 	Sweep        time.Duration
 	ContactsSync bool
+	MarkerField  string // made where Setup is allowed and it is missing; "": none
 	Load         func(ctx context.Context) (*amocrm.Dictionary, error)
 	Changed      func()                                                                 // the dictionary came for the first time
 	Drop         func(tx *store.Tx, connection, account, entity string, id int64) error // removes links to what is gone

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+type backupCmd struct {
+	configFlag
+	File  string `arg:"" help:"Where the copy goes." placeholder:"FILE"`
+	Force bool   `help:"Replace a file that is there."`
+	JSON  bool   `name:"json" help:"Print JSON."`
+}
+
+// Run writes a consistent copy of the store, whether the bridge runs or not. The
+// copy is read through before it takes its name, so that a file of that name is
+// always a whole one.
+func (c backupCmd) Run(e *env) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(c.File); err == nil && !c.Force {
+		return hinted{fmt.Errorf("%s exists", c.File), "--force replaces it"}
+	}
+	d, err := openDesk(e.ctx, cfg, true)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	n, err := copyStore(e.ctx, d, c.File)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, map[string]any{"file": c.File, "bytes": n})
+	}
+	fmt.Fprintf(e.stdout, "%s: %s\n", c.File, size(n))
+	return nil
+}
+
+// copyStore copies the store of d to a file that only its owner may read.
+func copyStore(ctx context.Context, d desk, file string) (n int64, err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), ".bridge-*.db") // mode 0600
+	if err != nil {
+		return 0, outside{err}
+	}
+	defer func() {
+		_ = f.Close() // a second one does no harm
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if n, err = d.Backup(ctx, f); err != nil {
+		return n, err
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return n, outside{err}
+	}
+	if err = store.Verify(f.Name()); err != nil {
+		return n, outside{fmt.Errorf("the copy is no good: %w", err)}
+	}
+	if err = os.Rename(f.Name(), file); err != nil {
+		return n, outside{err}
+	}
+	return n, nil
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	for _, u := range []struct {
+		least int64
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.least {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.least), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+type compactCmd struct {
+	configFlag
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// lockPatience is longer than a store waits for the lock of its file.
+const lockPatience = 1500 * time.Millisecond
+
+// Run makes the store of a stopped bridge smaller. It holds the lock of the old
+// file until the new one has its name, and then as long as anybody may be waiting
+// who opened the old one: a bridge that got its lock would write into a file that
+// has no name any more. Whoever is turned away finds the new one when it tries
+// again.
+func (c compactCmd) Run(e *env) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	path := storePath(cfg)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return hinted{fmt.Errorf("there is no store at %s yet", path), "`bridge run` makes it"}
+	}
+	st, err := store.Open(store.Options{Path: path, ReadOnly: true})
+	if errors.Is(err, store.ErrLocked) {
+		return hinted{errors.New("the store is in use"), "stop the bridge first; what settled long ago is purged while it runs, too"}
+	}
+	if err != nil {
+		return outside{err}
+	}
+	defer st.Close()
+	before := st.Size()
+	small := path + ".compact"
+	_ = os.Remove(small) // left behind by a compaction that was cut short
+	if err := store.Compact(path, small); err != nil {
+		return outside{err}
+	}
+	info, err := os.Stat(small)
+	if err != nil {
+		return outside{err}
+	}
+	if err := os.Rename(small, path); err != nil {
+		return outside{err}
+	}
+	time.Sleep(lockPatience)
+	if c.JSON {
+		return printJSON(e.stdout, map[string]int64{"before": before, "after": info.Size()})
+	}
+	fmt.Fprintf(e.stdout, "%s: %s, was %s\n", path, size(info.Size()), size(before))
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/console"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// desk is a bridge as commands work with it: running, through its admin
+// listener (*admin), or stopped, through its store (*app.Stopped).
+type desk interface {
+	Events(ctx context.Context, f console.Filter) (console.Page, error)
+	Search(ctx context.Context, q string) (console.Page, error)
+	Event(ctx context.Context, seq uint64) (*console.Detail, error)
+	Replay(ctx context.Context, seq uint64, again bool) error
+	Discard(ctx context.Context, seq uint64) error
+	ReplayAll(ctx context.Context, f console.ReplayFilter) (int, error)
+	Backup(ctx context.Context, w io.Writer) (int64, error)
+	Import(ctx context.Context, connection string, lines []app.ImportLine) (app.ImportCounts, error)
+	SyncContacts(ctx context.Context, connection string, progress func(done int)) error
+	ConsentURL(connection string) (string, error)
+	Exchange(ctx context.Context, connection, code string) error
+	Close()
+}
+
+var (
+	_ desk = (*admin)(nil)
+	_ desk = (*app.Stopped)(nil)
+)
+
+// storePath is where the config's store is.
+func storePath(cfg *config.Config) string { return filepath.Join(cfg.Data, app.StoreFile) }
+
+// openDesk finds out whether the bridge of cfg runs and opens what there is to
+// work with. The lock of the store decides: whoever has it is the bridge. For
+// reading only, a store that does not exist is not made.
+func openDesk(ctx context.Context, cfg *config.Config, readOnly bool) (desk, error) {
+	if _, err := os.Stat(storePath(cfg)); errors.Is(err, fs.ErrNotExist) {
+		// The data folder may be another machine's, or a container's.
+		if a := newAdmin(cfg); a.serves(ctx) {
+			return a, nil
+		}
+		if readOnly {
+			return nil, hinted{fmt.Errorf("there is no store at %s yet", storePath(cfg)), "`bridge run` makes it"}
+		}
+	}
+	s, err := app.OpenStopped(cfg, options(), readOnly)
+	switch {
+	case err == nil:
+		return s, nil
+	case !errors.Is(err, store.ErrLocked):
+		return nil, outside{err}
+	}
+	a := newAdmin(cfg)
+	if err := a.alive(ctx); err != nil {
+		return nil, hinted{
+			outside{fmt.Errorf("the store %s is in use, and no bridge answers at admin.listen (%s): %w", storePath(cfg), cfg.Admin.Listen, err)},
+			"another command may be at work; or the running bridge was started with another admin.listen",
+		}
+	}
+	return a, nil
+}
+
+// runningBridge returns the admin listener of cfg's bridge if it runs, nil if it
+// does not. It does not touch the store.
+func runningBridge(ctx context.Context, cfg *config.Config) *admin {
+	a := newAdmin(cfg)
+	if !a.serves(ctx) {
+		return nil
+	}
+	return a
+}
+
+// serves reports whether a bridge with a connection of this config answers here,
+// and takes the token.
+func (a *admin) serves(ctx context.Context) bool {
+	if a.alive(ctx) != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	have, err := a.Connections(ctx)
+	if err != nil {
+		return false
+	}
+	for _, h := range have {
+		if c := a.cfg.Connection(h.Name); c != nil && c.AmoCRM.Account == h.Account && h.State != console.ConnectionRemoved {
+			return true
+		}
+	}
+	return false
+}

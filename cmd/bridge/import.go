@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/jivo-amocrm/bridge/internal/app"
+)
+
+type importCmd struct {
+	configFlag
+	Connection string `arg:"" help:"A connection of the config."`
+	File       string `arg:"" help:"JSON lines: webhook bodies of Jivo as they came, or {\"received_at\": …, \"body\": …}; - is standard input."`
+	JSON       bool   `name:"json" help:"Print JSON."`
+}
+
+// Run feeds saved webhooks to a connection. What arrived before is not doubled,
+// and a state older than what came since is skipped as stale.
+func (c importCmd) Run(e *env) error {
+	cfg, conn, err := c.pick(c.Connection)
+	if err != nil {
+		return err
+	}
+	in, written, length, err := openInput(e, c.File)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	d, err := openDesk(e.ctx, cfg, false)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	ctx, stop := interruptible(e.ctx)
+	defer stop()
+	i := importer{desk: d, connection: conn.Name, file: written, longest: int(cfg.Limits.Body), bar: newBar(e.stderr, length, "import", true)}
+	err = i.all(ctx, in)
+	_ = i.bar.Finish()
+	if e := c.print(e, i.counts, err); e != nil {
+		return e
+	}
+	if err != nil && ctx.Err() != nil {
+		return hinted{outside{errors.New("stopped")}, "import the file again to go on: what is in is not doubled"}
+	}
+	return err
+}
+
+// openInput opens a file, or standard input; written is when it was.
+func openInput(e *env, name string) (in io.ReadCloser, written time.Time, length int64, err error) {
+	if name == "-" {
+		return io.NopCloser(e.stdin), time.Now(), -1, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, written, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, written, 0, err
+	}
+	return f, info.ModTime(), info.Size(), nil
+}
+
+func (c importCmd) print(e *env, n app.ImportCounts, failed error) error {
+	if c.JSON {
+		return printJSON(e.stdout, n)
+	}
+	if failed != nil && n.Read == 0 {
+		return nil
+	}
+	fmt.Fprintf(e.stdout, "read %s: %d taken, %d arrived before, %d stale, %d skipped, %d unparsable, %d too large\n",
+		plural(n.Read, "event"), n.Taken, n.Repeats, n.Stale, n.Skipped, n.Unparsable, n.TooLarge)
+	return nil
+}
+
+// importer reads lines and hands them on in portions.
+type importer struct {
+	desk       desk
+	connection string
+	file       time.Time // when the file was written
+	longest    int       // bytes of a body
+	bar        *progressbar.ProgressBar
+
+	counts app.ImportCounts
+	lines  []app.ImportLine
+	held   int // bytes in lines
+	number int
+}
+
+// A portion is what is handed on in one go: so many lines or bytes.
+const (
+	portionLines = 200
+	portionBytes = 1 << 20
+)
+
+func (i *importer) all(ctx context.Context, in io.Reader) error {
+	r := bufio.NewReaderSize(in, 64<<10)
+	for ctx.Err() == nil {
+		line, size, err := readLine(r, 2*i.longest+(64<<10))
+		_ = i.bar.Add(size)
+		switch {
+		case errors.Is(err, errLongLine):
+			i.number++
+			i.counts.Read++
+			i.counts.TooLarge++
+			continue
+		case err != nil && !errors.Is(err, io.EOF):
+			return fmt.Errorf("reading the file: %w", err)
+		}
+		last := err != nil
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			i.number++
+			l, err := i.parse(line)
+			if err != nil {
+				return errors.Join(i.flush(ctx), fmt.Errorf("line %d: %w", i.number, err))
+			}
+			i.lines = append(i.lines, l)
+			i.held += len(l.Body)
+		}
+		if last || len(i.lines) >= portionLines || i.held >= portionBytes {
+			if err := i.flush(ctx); err != nil {
+				return err
+			}
+		}
+		if last {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (i *importer) flush(ctx context.Context) error {
+	if len(i.lines) == 0 {
+		return nil
+	}
+	n, err := i.desk.Import(ctx, i.connection, i.lines)
+	i.counts.Add(n)
+	i.lines, i.held = nil, 0
+	return err
+}
+
+// errLongLine says that a line is longer than any event may be.
+var errLongLine = errors.New("the line is too long")
+
+// readLine reads one line of at most limit bytes; a longer one is passed over.
+func readLine(r *bufio.Reader, limit int) (line []byte, size int, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		size += len(part)
+		if size <= limit {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if size > limit && (err == nil || errors.Is(err, io.EOF)) {
+			return nil, size, errLongLine
+		}
+		return line, size, err
+	}
+}
+
+// parse tells a wrapped body from a raw one.
+func (i *importer) parse(line []byte) (app.ImportLine, error) {
+	var wrapped struct {
+		ReceivedAt *time.Time      `json:"received_at"`
+		Body       json.RawMessage `json:"body"`
+		Name       json.RawMessage `json:"event_name"`
+	}
+	raw := app.ImportLine{Body: string(line), File: i.file, At: i.file.Add(time.Duration(i.number))}
+	if err := json.Unmarshal(line, &wrapped); err != nil {
+		if bytes.Contains(line, []byte(`"received_at"`)) && !bytes.Contains(line, []byte(`"event_name"`)) {
+			return raw, fmt.Errorf("received_at and body are wanted: %w", err)
+		}
+		return raw, nil // not JSON as it should be: the journal keeps it, and says why
+	}
+	if wrapped.Body == nil || wrapped.Name != nil {
+		return raw, nil
+	}
+	body := string(wrapped.Body)
+	if text := ""; json.Unmarshal(wrapped.Body, &text) == nil {
+		body = text
+	}
+	if wrapped.ReceivedAt == nil || wrapped.ReceivedAt.IsZero() {
+		raw.Body = body
+		return raw, nil
+	}
+	return app.ImportLine{Body: body, At: *wrapped.ReceivedAt}, nil
+}

@@ -1,0 +1,5 @@
+package main
+
+type planCmd struct{}
+
+func (planCmd) Run(e *env) error { return nil }
