@@ -505,8 +505,8 @@ func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
 			t.Errorf("waiting: %v", err)
 		}
 		cancelFlying()
-		if _, ok := errors.AsType[*InDoubt](<-flew); !ok {
-			t.Errorf("on its way: not in doubt")
+		if err := <-flew; err != nil {
+			t.Errorf("on its way: its answer was not waited for: %v", err)
 		}
 		time.Sleep(time.Minute)
 		if n := len(w.seen()); n != 1 {
@@ -515,7 +515,7 @@ func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
 	})
 }
 
-// An item whose caller was told "in doubt" must not go again after a 429.
+// What nobody waits for any more must not go again after a 429.
 func TestWrite_AbandonedItemDoesNotGoAgain(t *testing.T) {
 	inBubble(t, Config{}, nil, func(rw http.ResponseWriter, r *http.Request, body []byte) {
 		time.Sleep(time.Second)

@@ -166,20 +166,22 @@ func (c *Client) Run(ctx context.Context) {
 	c.probes(ctx)
 }
 
-// lastWords is how long Close waits for the answers to writes on their way.
-const lastWords = 5 * time.Second
-
-// Close ends every waiting call with *NotSent{Closing}, gives writes that have
-// left a moment for their answers, aborts the rest (its callers get *InDoubt)
-// and waits for it. It may be called twice.
-func (c *Client) Close() {
+// Drain ends every waiting call with *NotSent{Closing}, as it does every later
+// one, and waits at most d for the answers to writes that have left.
+func (c *Client) Drain(d time.Duration) {
 	c.queue.close()
-	late := time.NewTimer(lastWords)
+	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-c.queue.quiet:
 	case <-late.C:
 	}
+}
+
+// Close ends every waiting call with *NotSent{Closing}, aborts what is on its
+// way (its callers get *InDoubt) and waits for it. It may be called twice.
+func (c *Client) Close() {
+	c.queue.close()
 	c.end()
 	c.wg.Wait()
 	c.http.HTTPClient.CloseIdleConnections()

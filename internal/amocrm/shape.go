@@ -364,7 +364,8 @@ func (d *draft) setField(f FieldInfo, key, name, raw string, have event.Values) 
 		return
 	}
 	wrote, known := d.wrote[keyField+strconv.FormatInt(f.ID, 10)]
-	ours := known && stands != "" && stands == d.write.remembered(f, wrote)
+	// A statistical field tells of the first touch: a later one never replaces it.
+	ours := known && stands != "" && f.Type != "tracking_data" && stands == d.write.remembered(f, wrote)
 	if d.changed(key) || d.takes(keyField+key, stands == "", ours) {
 		d.tryField(f, name, values)
 	}

@@ -69,7 +69,13 @@ func (a *App) openAccount(c *config.Connection) *account {
 	return acc
 }
 
-// close ends the account's goroutines; requests under way are waited for.
+// retire gives writes under way a moment for their answers, then closes.
+func (acc *account) retire() {
+	acc.client.Drain(lastWords)
+	acc.close()
+}
+
+// close ends the account's goroutines; requests under way are aborted.
 func (acc *account) close() {
 	acc.once.Do(func() {
 		acc.stop()

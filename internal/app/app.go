@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +37,10 @@ const StoreFile = "bridge.db"
 // ends within ten seconds).
 const drain = 8 * time.Second
 
+// lastWords is how long writes that have left may take for their answers when
+// their account is closed.
+const lastWords = 4 * time.Second
+
 // Options are what an App is made of besides its config.
 type Options struct {
 	Version string
@@ -43,6 +49,8 @@ type Options struct {
 	Reload func() (*config.Config, error)
 	// Transport carries the requests to amoCRM; nil: the network.
 	Transport http.RoundTripper
+	// Listen opens a listener for an address of the config; nil: TCP.
+	Listen func(addr string) (net.Listener, error)
 }
 
 // App is a running bridge.
@@ -105,10 +113,14 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 	})
 	a.console = console.New(console.Config{Token: cfg.Admin.Token.Reveal()}, a, reg, opt.Log)
 	console.WatchGauges(reg, a.gauges)
-	if a.public, err = net.Listen("tcp", cfg.Listen); err != nil {
+	listen := opt.Listen
+	if listen == nil {
+		listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	}
+	if a.public, err = listen(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if a.admin, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+	if a.admin, err = listen(cfg.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	return a, nil
@@ -166,16 +178,27 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 		_ = public.Close() // what is still open has had its time
 	}
 	endWork()
-	a.mu.Lock()
-	for _, acc := range a.accounts {
-		acc.close()
-	}
-	a.mu.Unlock()
-	if !within(down, a.work.Wait) {
+	soon, hurry := context.WithTimeout(down, lastWords)
+	defer hurry()
+	_ = within(soon, a.work.Wait) // what has left for amoCRM has its answer recorded
+	if !within(down, func() { a.closeAccounts(); a.work.Wait() }) {
 		a.log.Warn("stopped with work under way; it goes on with the next start")
 	}
 	_ = admin.Close()
 	return err
+}
+
+// closeAccounts closes every account; what is still on its way to amoCRM is in
+// doubt, and looked up with the next start.
+func (a *App) closeAccounts() {
+	a.mu.Lock()
+	accounts := slices.Collect(maps.Values(a.accounts))
+	a.mu.Unlock() // an account that ends may still tell of a pause
+	var closing sync.WaitGroup
+	for _, acc := range accounts {
+		closing.Go(acc.close)
+	}
+	closing.Wait()
 }
 
 // wait returns when the bridge is to stop: nil when asked to.

@@ -389,7 +389,11 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 	if err := a.store.Writable(ctx); err != nil {
 		out = append(out, console.Problem{What: "the store cannot be written", Hint: "see the log; is the disk full?"})
 	}
-	for _, r := range a.running() {
+	running := a.running()
+	if len(running) < len(a.config().Connections) {
+		out = append(out, console.Problem{What: "the config was not taken over yet"})
+	}
+	for _, r := range running {
 		s := r.account.client.State()
 		switch {
 		case r.refused != nil:

@@ -49,7 +49,7 @@ func (a *App) apply(cfg *config.Config) {
 	}
 	a.mu.Unlock()
 	for _, acc := range old {
-		acc.close()
+		acc.retire()
 	}
 	a.mu.Lock()
 	for _, c := range cfg.Connections {

@@ -296,3 +296,14 @@ type (
 	editOf = emulator.Edit
 	taskOf = emulator.Task
 )
+
+type cardOf = emulator.NewCard
+
+// ticks lets so many milliseconds of the real clock pass, for what is measured
+// in its whole seconds.
+func ticks(t *testing.T, ms int) {
+	t.Helper()
+	tick := time.NewTimer(time.Duration(ms) * time.Millisecond)
+	defer tick.Stop()
+	<-tick.C
+}

@@ -28,7 +28,9 @@ type builder struct {
 // reason to give if that turns out to be nothing at all.
 func (j *job) changes(ctx context.Context, in *mapping.Input, f *found, want event.Desired) ([]event.Change, *event.Skip, error) {
 	b := &builder{j: j, f: f, sh: j.c.Shaper(j.c.Account.Dict())}
-	b.contact(want.Contact)
+	if err := b.contact(ctx, want.Contact); err != nil {
+		return nil, nil, err
+	}
 	b.lead(want.Lead)
 	b.link()
 	for _, n := range want.Notes {
@@ -83,15 +85,26 @@ func (b *builder) warnings(ws []amocrm.Warning) {
 	}
 }
 
-func (b *builder) contact(want *event.Entity) {
+func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 	if want == nil {
-		return
+		return nil
 	}
 	j := b.j
 	if b.f.contact != nil {
 		w := *want
 		w.Emails = slices.DeleteFunc(slices.Clone(w.Emails), func(e string) bool { return b.f.foreign[strings.ToLower(strings.TrimSpace(e))] })
 		item, ws := b.sh.Contact(&w, &b.f.contact.Contact, b.f.contact.Wrote, j.clientMarkers())
+		if slices.ContainsFunc(ws, func(w amocrm.Warning) bool { return w.Kind == amocrm.WarnUnread }) {
+			// A hook told too little of it to add a phone beside what is there.
+			fresh, err := j.readContact(ctx, b.f.contact.Contact.ID, *b.f.contact)
+			if err != nil {
+				return err
+			}
+			if fresh != nil {
+				b.f.contact = fresh
+				item, ws = b.sh.Contact(&w, &fresh.Contact, fresh.Wrote, j.clientMarkers())
+			}
+		}
 		b.warnings(ws)
 		if item != nil {
 			b.add(event.OpUpdate, event.OnContact, "", item, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
@@ -101,10 +114,10 @@ func (b *builder) contact(want *event.Entity) {
 			b.add(event.OpCreate, event.OnCompany, "", company, event.Change{EntityType: companies, Marker: w.Company})
 			b.add(event.OpLink, event.OnCompany, "", company, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
 		}
-		return
+		return nil
 	}
 	if !want.Create || (!j.client.Described && len(want.Phones) == 0 && len(want.Emails) == 0) {
-		return
+		return nil
 	}
 	item, ws := b.sh.Contact(want, nil, nil, j.clientMarkers())
 	b.warnings(ws)
@@ -112,6 +125,7 @@ func (b *builder) contact(want *event.Entity) {
 		item = map[string]any{}
 	}
 	b.add(event.OpCreate, event.OnContact, "", item, event.Change{EntityType: contacts, Marker: j.clientMarker(), Jivo: want.Company})
+	return nil
 }
 
 func (b *builder) lead(want *event.Entity) {

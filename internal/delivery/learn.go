@@ -26,6 +26,7 @@ type state struct {
 	task   *event.JivoTask
 	last   event.Object // the client's last whole state
 	known  bool         // the client had a contact before this event
+	seen   bool         // the event described the client as they were known
 }
 
 // Kinds whose whole state is compared with the last of the same client.
@@ -122,17 +123,21 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 	m, conn, at := j.msg, j.c.Name, j.ev.ReceivedAt
 	c := st.client
 	was := c.Described
-	changed, _ := m.Describe(c, j.c.Region, at)
+	changed, described := m.Describe(c, j.c.Region, at)
+	st.seen = described && !changed
 	if slices.Contains(clientStates, m.Kind) {
 		st.last, _, err = store.Get[event.Object](tx, store.Last, store.Key(conn, "client", c.ID))
 		if err != nil {
 			return nil, err
 		}
 	}
-	if c.FirstTouch != nil && at.Sub(c.FirstTouch.At) > j.c.AnonymousHold && c.ContactID == 0 {
+	if c.FirstTouch != nil && at.Sub(c.FirstTouch.At) > j.c.AnonymousHold {
 		c.FirstTouch, c.Held, changed = nil, nil, true
 	}
-	if t := m.Touch(at); t != nil && c.FirstTouch == nil {
+	// Only an anonymous visitor's first touch is held: who can be written to
+	// amoCRM brings their own along with each event.
+	anonymous := c.ContactID == 0 && len(c.Phones) == 0 && len(c.Emails) == 0
+	if t := m.Touch(at); t != nil && c.FirstTouch == nil && anonymous {
 		c.FirstTouch, changed = t, true
 	}
 	if m.Kind == "chat_accepted" && at.After(c.Accepted) {

@@ -31,6 +31,14 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 	if err := j.learn(ctx); err != nil {
 		return ended(ctx, err)
 	}
+	if j.seen { // when they were last described is kept with the next commit
+		at := j.ev.ReceivedAt
+		j.changeClient(func(c *event.Client) {
+			if at.After(c.ReceivedAt) {
+				c.ReceivedAt = at
+			}
+		})
+	}
 	if j.ev.Frozen {
 		release, err := j.lockPeople(ctx)
 		if err != nil {
@@ -39,6 +47,7 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 		j.unlock = append(j.unlock, release)
 		return j.apply(ctx)
 	}
+	j.ev.Warnings = nil // those of an earlier attempt: this one maps anew
 	if end := j.special(ctx); end != nil {
 		return end
 	}
@@ -50,7 +59,7 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 	if err != nil {
 		return event.Kill{Reason: event.RuleError, Detail: err.Error()}
 	}
-	j.ev.Rules, j.ev.Warnings = plan.Rules, nil
+	j.ev.Rules = plan.Rules
 	for _, w := range plan.Warnings {
 		j.warn("%s", w)
 	}
