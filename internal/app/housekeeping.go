@@ -13,39 +13,136 @@ import (
 )
 
 const (
-	purgeEvery = 10 * time.Minute
-	// jump is how far the clock may leap between two looks before purging is
+	beat       = time.Minute
+	purgeEvery = 10 // beats
+	// jump is how far the clock may leap between two beats before purging is
 	// suspended: a machine that woke up in the wrong year must not throw a
 	// year's journal away.
 	jump        = time.Hour
 	jumpRespite = 24 * time.Hour
 )
 
-// housekeeping purges what retention lets go, unless the clock leapt forward.
+// housekeeping beats: it keeps the time at which the bridge was last alive,
+// follows leaps of the clock, and purges what retention lets go.
 func (a *App) housekeeping(ctx context.Context) {
-	t := time.NewTicker(purgeEvery)
+	a.wakeUp(ctx)
+	t := time.NewTicker(beat)
 	defer t.Stop()
 	last := time.Now()
 	var notBefore time.Time
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
+			a.alive(context.WithoutCancel(ctx))
 			return
 		case <-t.C:
 		}
+		a.alive(ctx)
 		now := time.Now()
 		// Sub uses the monotonic clock, Round(0) the wall: their difference is a leap.
-		if leap := now.Round(0).Sub(last.Round(0)) - now.Sub(last); leap > jump {
+		switch leap := now.Round(0).Sub(last.Round(0)) - now.Sub(last); {
+		case leap > jump:
 			notBefore = now.Add(jumpRespite)
 			a.log.Warn("the clock leapt forward; nothing is purged for a day", "by", leap.Round(time.Second))
+		case leap < -beat:
+			a.pullBack(ctx, now)
 		}
 		last = now
-		if now.Before(notBefore) {
-			continue
+		if n%purgeEvery == 0 && !now.Before(notBefore) {
+			a.purge(ctx, now)
 		}
-		r := a.config().Retention
-		if _, err := a.store.Purge(ctx, store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead}, now); err != nil && ctx.Err() == nil {
-			a.log.Warn("purging", "error", err)
+	}
+}
+
+func (a *App) purge(ctx context.Context, now time.Time) {
+	r := a.config().Retention
+	if _, err := a.store.Purge(ctx, store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead}, now); err != nil && ctx.Err() == nil {
+		a.log.Warn("purging", "error", err)
+	}
+}
+
+func aliveKey() string { return store.Key("alive") }
+
+// alive writes down that the bridge serves.
+func (a *App) alive(ctx context.Context) {
+	err := a.store.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Positions, aliveKey(), time.Now()) })
+	if err != nil && ctx.Err() == nil {
+		a.log.Debug("cannot write the time down", "error", err)
+	}
+}
+
+// wakeUp makes up for the time the bridge did not serve: parked events wait for
+// `park` of serving time, and a clock that was set back must not put events off.
+func (a *App) wakeUp(ctx context.Context) {
+	var last time.Time
+	err := a.store.View(func(tx *store.Tx) (err error) {
+		last, _, err = store.Get[time.Time](tx, store.Positions, aliveKey())
+		return err
+	})
+	if err != nil || last.IsZero() {
+		return
+	}
+	now := time.Now()
+	if now.Before(last) {
+		a.pullBack(ctx, now)
+		return
+	}
+	down := now.Sub(last)
+	a.each(ctx, event.Parked, func(ev *event.Event) bool {
+		if ev.NextAt.Before(last) {
+			return false
+		}
+		ev.NextAt = ev.NextAt.Add(down)
+		return true
+	})
+}
+
+// pullBack makes due what was put off further ahead than anything is ever put
+// off: the clock was set back.
+func (a *App) pullBack(ctx context.Context, now time.Time) {
+	furthest := time.Duration(0)
+	for _, c := range a.config().Connections {
+		furthest = max(furthest, c.AmoCRM.Backoff.Max, c.Park, c.AmoCRM.InDoubtAfter, time.Hour)
+	}
+	a.log.Warn("the clock was set back; events put off for too long go now")
+	a.each(ctx, event.Pending, func(ev *event.Event) bool {
+		if ev.NextAt.Sub(now) <= furthest {
+			return false
+		}
+		ev.NextAt = now
+		return true
+	})
+}
+
+// each changes the events of a state, a slice at a time; change reports whether
+// it changed the one it was given.
+func (a *App) each(ctx context.Context, state event.State, change func(*event.Event) bool) {
+	for _, c := range a.config().Connections {
+		f := store.Filter{Connection: c.Name, State: state, Limit: replaySlice}
+		for ctx.Err() == nil {
+			err := a.store.Update(ctx, func(tx *store.Tx) error {
+				evs, next, err := tx.Events(f)
+				if err != nil {
+					return err
+				}
+				for _, ev := range evs {
+					if !change(ev) {
+						continue
+					}
+					if err := tx.Put(ev); err != nil {
+						return err
+					}
+				}
+				f.Before = next
+				return nil
+			})
+			if err != nil {
+				a.log.Error("cannot follow the clock", "connection", c.Name, "error", err)
+				return
+			}
+			if f.Before == 0 {
+				break
+			}
 		}
 	}
 }

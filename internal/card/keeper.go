@@ -41,15 +41,14 @@ func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, 
 		return event.Snooze{Until: time.Now().Add(time.Minute), Why: "the connection is gone"}
 	}
 	dict := c.Dict()
-	dec := amocrm.HookDecoder{}
-	if dict != nil {
-		dec.Location = dict.Location()
+	if dict == nil { // whose hook it is, its zone and the region of its phones are not known yet
+		return event.Snooze{Why: "the account's dictionary was not read yet"}
 	}
-	hook, err := dec.Decode("", body)
+	hook, err := amocrm.HookDecoder{Location: dict.Location()}.Decode("", body)
 	if err != nil {
 		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}
 	}
-	if dict != nil && dict.AccountID != 0 && hook.AccountID != 0 && hook.AccountID != dict.AccountID {
+	if dict.AccountID != 0 && hook.AccountID != 0 && hook.AccountID != dict.AccountID {
 		return event.Skip{Reason: event.ForeignAccount, Detail: "the hook is of account " + strconv.FormatInt(hook.AccountID, 10)}
 	}
 	a := &application{k: k, c: c, at: ev.ReceivedAt}
