@@ -153,6 +153,7 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	a.life = life
 	a.mu.Unlock()
 
+	a.wakeUp(life)
 	a.apply(a.config())
 	public := intake.HTTPServer(a.intake.Handler(), a.log)
 	admin := console.HTTPServer(a.console, a.log)

@@ -25,7 +25,6 @@ const (
 // housekeeping beats: it keeps the time at which the bridge was last alive,
 // follows leaps of the clock, and purges what retention lets go.
 func (a *App) housekeeping(ctx context.Context) {
-	a.wakeUp(ctx)
 	t := time.NewTicker(beat)
 	defer t.Stop()
 	last := time.Now()
@@ -120,9 +119,11 @@ func (a *App) each(ctx context.Context, state event.State, change func(*event.Ev
 	for _, c := range a.config().Connections {
 		f := store.Filter{Connection: c.Name, State: state, Limit: replaySlice}
 		for ctx.Err() == nil {
+			var next uint64
 			err := a.store.Update(ctx, func(tx *store.Tx) error {
-				evs, next, err := tx.Events(f)
-				if err != nil {
+				var evs []*event.Event
+				var err error
+				if evs, next, err = tx.Events(f); err != nil {
 					return err
 				}
 				for _, ev := range evs {
@@ -133,14 +134,13 @@ func (a *App) each(ctx context.Context, state event.State, change func(*event.Ev
 						return err
 					}
 				}
-				f.Before = next
 				return nil
 			})
 			if err != nil {
 				a.log.Error("cannot follow the clock", "connection", c.Name, "error", err)
 				return
 			}
-			if f.Before == 0 {
+			if f.Before = next; next == 0 {
 				break
 			}
 		}
