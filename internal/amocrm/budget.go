@@ -12,10 +12,17 @@ const (
 	// margin is added to the window, so that requests which the network
 	// brings closer together still do not share a second at the far end.
 	margin = 15 * time.Millisecond
-	// drift is how much later than its writing a request is taken to arrive,
-	// unless its answer proves otherwise. With margin it keeps 7 requests a
-	// second above 6.5 in the worst case (7 / 1.065 s).
+	// drift is how much later than its writing a request is taken to arrive
+	// while nothing is known. With margin it keeps 7 requests a second above 6.5
+	// (7 / 1.065 s).
 	drift = 50 * time.Millisecond
+	// late bounds how much later its answer may prove it to have arrived. An
+	// answer that is late because the far end was slow costs a little pace; one
+	// that is late because the request was must not bring eight into a second.
+	late = 500 * time.Millisecond
+	// forget is how slowly the shortest trip known of a kind of request gives way
+	// to longer ones: a network that became slower is learned within minutes.
+	forget = 256
 
 	recoverAfter = 30 * time.Second // quiet time after which the pace is raised by a tenth
 	maxHold      = 15 * time.Minute // an absurd Retry-After is cut to this
@@ -38,19 +45,21 @@ type budget struct {
 	strikes int       // 429s in a row
 	lowered time.Time
 	raised  time.Time
-	trip    time.Duration // the shortest round trip seen, drifting up
-	changed chan struct{} // closed and renewed when a slot may have become free
+	trips   map[string]time.Duration // the shortest round trip of each kind of request
+	changed chan struct{}            // closed and renewed when a slot may have become free
 }
 
 // slot is one request's place in the budget.
 type slot struct {
 	b       *budget
+	kind    string    // requests of one kind take about as long
 	written time.Time // zero: not yet
+	known   bool      // its answer said when it arrived
 	arrived time.Time // the latest moment it can have reached the far end
 }
 
 func newBudget(rate float64) *budget {
-	return &budget{limit: rate, pace: rate, changed: make(chan struct{})}
+	return &budget{limit: rate, pace: rate, trips: map[string]time.Duration{}, changed: make(chan struct{})}
 }
 
 // window returns how many requests may count at once, and for how long each does.
@@ -138,25 +147,31 @@ func (s *slot) wrote(now time.Time) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	s.written = now
-	s.arrived = now.Add(drift)
+	if !s.known {
+		s.arrived = now.Add(drift)
+	}
 	s.b.wake()
 }
 
 // answered is called with the answer's first byte: what took no longer than
-// the shortest trip known was not delayed on its way there.
+// the shortest trip known of its kind was not delayed on its way there.
 func (s *slot) answered(now time.Time) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
+	if s.known {
+		return
+	}
+	s.known = true
 	if s.written.IsZero() {
 		s.written = now
 	}
 	trip := now.Sub(s.written)
-	if s.b.trip == 0 || trip < s.b.trip {
-		s.b.trip = trip
-	} else {
-		s.b.trip += (trip - s.b.trip) / 64
+	shortest, seen := s.b.trips[s.kind]
+	if !seen || trip < shortest {
+		shortest = trip
 	}
-	s.arrived = s.written.Add(min(drift, trip-min(trip, s.b.trip)))
+	s.arrived = s.written.Add(min(late, trip-shortest))
+	s.b.trips[s.kind] = shortest + (trip-shortest)/forget
 	s.b.wake()
 }
 

@@ -162,6 +162,50 @@ func TestBudget_HoldsForRequestsHeldUpOnTheirWay(t *testing.T) {
 	}
 }
 
+// A machine that is short of processors holds requests up for much longer than
+// any network; their late answers say so, whatever they are about.
+func TestBudget_HoldsForRequestsHeldUpForLong(t *testing.T) {
+	for seed := range uint64(50) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 11))
+			b := newBudget(7)
+			var mu sync.Mutex
+			var arrivals []time.Time
+			var wg sync.WaitGroup
+			began := time.Now()
+			for i := range 80 {
+				s, err := b.wait(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.kind = []string{"short", "long"}[i%2]
+				back := []time.Duration{150 * time.Millisecond, 600 * time.Millisecond}[i%2]
+				way := time.Duration(0)
+				if i > 4 && rnd.IntN(6) == 0 {
+					way = time.Duration(rnd.IntN(400)) * time.Millisecond
+				}
+				wg.Go(func() {
+					s.wrote(time.Now())
+					time.Sleep(way)
+					mu.Lock()
+					arrivals = append(arrivals, time.Now())
+					mu.Unlock()
+					time.Sleep(back)
+					s.answered(time.Now())
+				})
+			}
+			wg.Wait()
+			f := &far{arrivals: arrivals}
+			if most := f.inAnySecond(); most > 7 {
+				t.Errorf("seed %d: %d arrivals in one second", seed, most)
+			}
+			if took := time.Since(began); took > 16*time.Second {
+				t.Errorf("seed %d: 80 requests took %v", seed, took)
+			}
+		})
+	}
+}
+
 func TestBudget_429HalvesThePaceAndReturnsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(8)

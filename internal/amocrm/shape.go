@@ -68,6 +68,7 @@ const (
 	keyResponsible = "responsible"
 	keyLossReason  = "loss_reason"
 	keyField       = "field:"
+	keyTag         = "tag:"
 )
 
 // draft is one item in the making.
@@ -474,7 +475,7 @@ func (d *draft) setTags(have []string) {
 	}
 	for _, t := range d.want.TagsRemove {
 		t = cutRunes(cleanLine(t), maxName)
-		if key := foldName(t); !seen[key] && !d.create && (unknown || stands[key]) {
+		if key := foldName(t); !seen[key] && !d.create && d.wrote[keyTag+key] != "" && (unknown || stands[key]) {
 			seen[key] = true
 			drop = append(drop, map[string]any{"name": t})
 		}

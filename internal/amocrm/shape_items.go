@@ -12,7 +12,7 @@ import (
 )
 
 // Wrote returns what an item of Lead or Contact writes, by field key ("name",
-// "price", "responsible", "field:123"), to be remembered and handed back as
+// "price", "responsible", "field:123", "tag:vip"), to be remembered and handed back as
 // `wrote`: under fill, what the bridge wrote itself it may write again. The
 // texts mean something to this package only. item may have been through JSON.
 func Wrote(item map[string]any) map[string]string {
@@ -20,6 +20,12 @@ func Wrote(item map[string]any) map[string]string {
 	for key, wire := range map[string]string{keyName: "name", keyPrice: "price", keyResponsible: "responsible_user_id"} {
 		if text := wireText(item[wire]); text != "" {
 			out[key] = text
+		}
+	}
+	for list, mark := range map[string]string{"tags_to_add": "1", "tags_to_delete": ""} {
+		tags, _ := item[list].([]any)
+		for _, t := range tags {
+			out[keyTag+foldName(wireText(t))] = mark // only tags the bridge added are ever removed
 		}
 	}
 	fields, _ := item["custom_fields_values"].([]any)

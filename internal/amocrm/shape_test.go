@@ -293,16 +293,22 @@ func TestShaper_FortyValuesAtMostMarkerKept(t *testing.T) {
 }
 
 func TestShaper_Tags(t *testing.T) {
+	tag := func(name string) any { return map[string]any{"name": name} }
+	wrote := Wrote(map[string]any{"tags_to_add": []any{tag("jivo"), tag("X")}, "tags_to_delete": []any{tag("старый")}})
 	item, _ := demoShaper(t).Lead(&event.Entity{Tags: []string{"jivo", "новый"}, TagsRemove: []string{"JIVO", "нет такого"}},
 		&event.Lead{ID: 501, Tags: []string{"Jivo"}}, nil, "")
 	if got := asJSON(t, item); got != `{"id":501,"tags_to_add":[{"name":"новый"}]}` {
 		t.Errorf("wanted tags win: %s", got)
 	}
-	item, _ = demoShaper(t).Lead(&event.Entity{TagsRemove: []string{"JIVO", "нет такого"}}, &event.Lead{ID: 501, Tags: []string{"Jivo"}}, nil, "")
+	item, _ = demoShaper(t).Lead(&event.Entity{TagsRemove: []string{"JIVO", "нет такого"}}, &event.Lead{ID: 501, Tags: []string{"Jivo"}}, wrote, "")
 	if got := asJSON(t, item); got != `{"id":501,"tags_to_delete":[{"name":"JIVO"}]}` {
 		t.Errorf("only what is there goes: %s", got)
 	}
-	item, _ = demoShaper(t).Lead(&event.Entity{TagsRemove: []string{"x"}}, &event.Lead{ID: 501, Partial: true}, nil, "")
+	item, _ = demoShaper(t).Lead(&event.Entity{TagsRemove: []string{"Jivo"}}, &event.Lead{ID: 501, Tags: []string{"Jivo"}}, nil, "")
+	if item != nil {
+		t.Errorf("a tag the bridge did not add goes: %v", item)
+	}
+	item, _ = demoShaper(t).Lead(&event.Entity{TagsRemove: []string{"x"}}, &event.Lead{ID: 501, Partial: true}, wrote, "")
 	if got := asJSON(t, item); got != `{"id":501,"tags_to_delete":[{"name":"x"}]}` {
 		t.Errorf("unknown tags: %s", got)
 	}

@@ -113,6 +113,7 @@ func (t *budgeted) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *budgeted) exchange(req *http.Request, s *slot) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
 	defer cancel()
+	s.kind = req.Method + " " + label(req.URL.Path)
 	var left, wrote atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaderField: func(string, []string) { left.Store(true) },
