@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 )
 
 var errNoObject = errors.New("item is no JSON object")
@@ -87,7 +89,9 @@ func (c *Client) runWrites(jobs []*job, s *slot, token string) (again []*job, ha
 		return nil, false
 	}
 	c.obs.Batch(label(path), len(jobs))
+	crashpoint.At("before-request")
 	a := c.exchange(c.life, s, token, method, path, nil, body(jobs))
+	crashpoint.At("after-request")
 	for _, j := range jobs {
 		j.requests = append(j.requests, a.request)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/console"
+	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -103,7 +104,7 @@ func (a *App) unmatched(r *connection) []string {
 		return out
 	}
 	_ = a.store.View(func(tx *store.Tx) error { // an empty list is better than no page
-		return store.Each(tx, store.Names, store.Key(r.cfg.Name, "agent"), func(_ string, ag event.Agent) bool {
+		return store.Each(tx, store.Names, store.Key(r.cfg.Name, "agent", ""), func(_ string, ag event.Agent) bool {
 			_, byMail := r.cfg.Agents[ag.Email]
 			_, byID := r.cfg.Agents[ag.ID]
 			if _, known := dict.User(ag.Email); !byMail && !byID && !known && ag.Email != "" {
@@ -380,7 +381,7 @@ func (a *App) Forget(ctx context.Context, connection, id string) error {
 				return console.ErrNotFound
 			}
 		}
-		return tx.Forget(connection, id)
+		return delivery.Forget(tx, connection, id)
 	})
 }
 

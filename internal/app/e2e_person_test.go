@@ -307,3 +307,16 @@ func ticks(t *testing.T, ms int) {
 	defer tick.Stop()
 	<-tick.C
 }
+
+func unmarshal(t *testing.T, b []byte, to any) {
+	t.Helper()
+	if err := json.Unmarshal(b, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stillClock is an account whose clock shows one second only.
+func stillClock() emulator.Options {
+	at := time.Now()
+	return emulator.Options{Now: func() time.Time { return at }}
+}

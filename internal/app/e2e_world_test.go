@@ -56,7 +56,8 @@ type setup struct {
 	keepAgents         bool   // conn has its own `agents`
 	// expect what must not be there elsewhere.
 	dead, parked int
-	lost         bool // a manager or rule took something away on purpose
+	lost         bool // a rule took something away on purpose
+	moved        bool // an operator tied a chat to another card: its token stands on both
 }
 
 // world is one emulated account with one bridge before it.
@@ -191,6 +192,9 @@ func (w *world) verdict() {
 		}
 	}
 	for _, d := range w.amo.Doubles() {
+		if w.set.moved && strings.Contains(d, " jv-") {
+			continue
+		}
 		w.t.Errorf("twice in amoCRM: %s", d)
 	}
 	c := w.app.Store().Counts(e2eName)

@@ -20,6 +20,7 @@ func allowed() map[string][]string {
 		"internal/phone":         {},
 		"internal/crashpoint":    {},
 		"internal/jivo":          {"internal/event", "internal/phone"},
+		"internal/jivo/samples":  {},
 		"internal/amocrm":        {"internal/event", "internal/phone", "internal/crashpoint"},
 		"internal/mapping":       {"internal/event", "internal/phone"},
 		"internal/store":         {"internal/event", "internal/crashpoint"},

@@ -10,16 +10,14 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
-// Reader is the half of an amoCRM client that a rehearsal needs.
+// Reader is what a rehearsal asks of an amoCRM client. It never loses an answer,
+// so it never looks anything up that was made.
 type Reader interface {
 	Lead(ctx context.Context, id int64) (event.Lead, bool, error)
 	Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error)
 	Contact(ctx context.Context, id int64) (event.Contact, bool, error)
 	SearchContacts(ctx context.Context, query string, prio amocrm.Priority) ([]event.Contact, error)
 	SearchCompanies(ctx context.Context, query string) ([]event.Contact, error)
-	NewestLeads(ctx context.Context, since int64) ([]event.Lead, error)
-	NewestContacts(ctx context.Context, since int64) ([]event.Contact, error)
-	NotesOf(ctx context.Context, entity string, id int64) ([]amocrm.NoteInfo, error)
 	TasksOf(ctx context.Context, entity string, id int64) ([]event.Task, error)
 	ServerTime() time.Time
 }
@@ -33,16 +31,13 @@ type Read struct {
 	IDs    []int64 `json:"ids,omitempty"`
 	Query  string  `json:"query,omitempty"`
 	Entity string  `json:"entity,omitempty"`
-	Since  int64   `json:"since,omitempty"`
 }
 
 // Answer is what amoCRM said; only what was asked for is set.
 type Answer struct {
 	Dictionary *amocrm.Dictionary   `json:"dictionary,omitempty"`
 	Leads      map[int64]event.Lead `json:"leads,omitempty"`
-	Listed     []event.Lead         `json:"listed,omitempty"`
 	Contacts   []event.Contact      `json:"contacts,omitempty"`
-	Notes      []amocrm.NoteInfo    `json:"notes,omitempty"`
 	Tasks      []event.Task         `json:"tasks,omitempty"`
 	Now        time.Time            `json:"now"` // the server's clock
 }
@@ -95,12 +90,6 @@ func (q Read) of(ctx context.Context, crm Reader) (a Answer, err error) {
 		a.Contacts, err = crm.SearchContacts(ctx, q.Query, amocrm.CardRead)
 	case "search_companies":
 		a.Contacts, err = crm.SearchCompanies(ctx, q.Query)
-	case "newest_leads":
-		a.Listed, err = crm.NewestLeads(ctx, q.Since)
-	case "newest_contacts":
-		a.Contacts, err = crm.NewestContacts(ctx, q.Since)
-	case "notes":
-		a.Notes, err = crm.NotesOf(ctx, q.Entity, q.ID)
 	case "tasks":
 		a.Tasks, err = crm.TasksOf(ctx, q.Entity, q.ID)
 	default:

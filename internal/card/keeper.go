@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -43,6 +44,9 @@ func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, 
 	dict := c.Dict()
 	if dict == nil { // whose hook it is, its zone and the region of its phones are not known yet
 		return event.Snooze{Why: "the account's dictionary was not read yet"}
+	}
+	if c.Region == "" {
+		c.Region = strings.ToUpper(dict.Country)
 	}
 	hook, err := amocrm.HookDecoder{Location: dict.Location()}.Decode("", body)
 	if err != nil {
@@ -206,8 +210,17 @@ func (a *application) contact(it amocrm.HookItem) error {
 	return store.Set(a.tx, store.Cards, key, card)
 }
 
-func sameContact(a, b event.Contact) bool {
-	return a.Name == b.Name && a.ResponsibleID == b.ResponsibleID && len(a.Phones) == len(b.Phones) && len(a.Emails) == len(b.Emails)
+// sameContact reports whether a hook tells nothing the card does not hold.
+func sameContact(hook, card event.Contact) bool {
+	texts := func(v []event.Value) []string { return slices.Sorted(slices.Values(event.Texts(v))) }
+	tags := func(c event.Contact) []string { return slices.Sorted(slices.Values(c.Tags)) }
+	for id, v := range hook.Fields {
+		if !slices.Equal(event.Texts(v), event.Texts(card.Fields[id])) {
+			return false
+		}
+	}
+	return hook.Name == card.Name && hook.ResponsibleID == card.ResponsibleID && slices.Equal(tags(hook), tags(card)) &&
+		slices.Equal(texts(hook.Phones), texts(card.Phones)) && slices.Equal(texts(hook.Emails), texts(card.Emails))
 }
 
 func merge(a, b map[int64]event.Values) map[int64]event.Values {

@@ -139,6 +139,14 @@ type Change struct {
 	State  event.ChangeState `json:"state"`
 	Rule   string            `json:"rule"`
 	Error  string            `json:"error"`
+	// On is where a new note, call or task goes.
+	On *Place `json:"on,omitempty"`
+}
+
+// Place is an entity of amoCRM. ID 0 is the one the event itself resolves.
+type Place struct {
+	Entity string `json:"entity"` // leads | contacts | companies
+	ID     int64  `json:"id"`
 }
 
 // NewItem is the list row of an event.
@@ -163,9 +171,21 @@ func NewDetail(ev *event.Event, body []byte, account string) *Detail {
 		d.Body = &s
 	}
 	for _, c := range ev.Changes {
-		d.Changes = append(d.Changes, Change{Op: c.Op, Target: c.Target, AmoID: c.AmoID, State: c.State, Rule: c.Rule, Error: c.Error})
+		d.Changes = append(d.Changes, Change{Op: c.Op, Target: c.Target, AmoID: c.AmoID, State: c.State, Rule: c.Rule, Error: c.Error, On: standsOn(c)})
 	}
 	return d
+}
+
+// standsOn is the entity that a new note, call or task goes to. Of an update
+// the entity is the thing itself.
+func standsOn(c event.Change) *Place {
+	switch c.Target {
+	case event.OnNote, event.OnCall, event.OnTask:
+		if c.Op == event.OpCreate && c.EntityType != "" {
+			return &Place{Entity: c.EntityType, ID: c.EntityID}
+		}
+	}
+	return nil
 }
 
 // Client is what the bridge keeps of one Jivo client.

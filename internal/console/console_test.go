@@ -162,7 +162,14 @@ func serve(t *testing.T, f *fake, token string) (*Server, *bytes.Buffer) {
 	t.Helper()
 	var logs bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return New(Config{Token: token}, f, prometheus.NewRegistry(), log), &logs
+	s := New(Config{Token: token}, f, prometheus.NewRegistry(), log)
+	s.pages = newPages(testClock())
+	return s, &logs
+}
+
+// testClock stands two minutes after noon, on UTC's hours.
+func testClock() clock {
+	return clock{func() time.Time { return noon.Add(2 * time.Minute) }, time.UTC}
 }
 
 // ask sends one request as a program with the token would; change alters it.

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -18,24 +19,48 @@ const bodyShown = 256 << 10
 
 // funcs are what the templates can say. None of them returns a template.HTML
 // or URL type: everything they give is escaped where it stands.
-func funcs() template.FuncMap {
+func funcs(c clock) template.FuncMap {
 	return template.FuncMap{
-		"when":      when,
-		"iso":       func(t any) string { return format(t, time.RFC3339) },
+		"when":      c.when,
+		"ago":       c.ago,
+		"zone":      c.zoneName,
+		"iso":       iso,
 		"lasting":   lasting,
+		"took":      took,
 		"segment":   url.PathEscape,
 		"eventsURL": eventsURL,
 		"entity":    entityURL,
-		"story":     story,
 		"pretty":    pretty,
+		"price":     price,
+		"count":     count,
+		"service":   service,
+		"hooks":     hooksText,
+		"means":     func(s event.State, r event.Reason) string { return loreOf(s, r).means },
+		"todo":      func(s event.State, r event.Reason) string { return loreOf(s, r).todo },
+		"bulky":     bulky,
 		"states":    func() []string { return words(states()) },
-		"sources":   func() []string { return []string{string(event.Jivo), string(event.AmoCRM)} },
-		"settled":   func(s event.State) bool { return s.Settled() },
-		"duration":  func(seconds float64) string { return strconv.FormatFloat(seconds, 'f', 3, 64) + " s" },
+		"sources":   func() []event.Source { return []event.Source{event.Jivo, event.AmoCRM} },
+		"reasons":   reasons,
 		"text":      func(v any) string { return fmt.Sprint(v) },
 		"deref":     func(s *string) string { return *s },
-		"match":     matchOf,
+		"list":      func(items []Item, connection bool) listView { return listView{items, connection} },
+		"outcome":   outcome,
+		"settled":   settledAfter,
 	}
+}
+
+// settledAfter is how long an event took, in seconds; 0 while it is not settled.
+func settledAfter(d *Detail) float64 {
+	if d.SettledAt == nil || !d.State.Settled() {
+		return 0
+	}
+	return d.SettledAt.Sub(d.ReceivedAt).Seconds()
+}
+
+// listView is a table of events; Connection adds the column.
+type listView struct {
+	Items      []Item
+	Connection bool
 }
 
 func words[T ~string](list []T) []string {
@@ -46,42 +71,60 @@ func words[T ~string](list []T) []string {
 	return out
 }
 
-// when is a time as people read it, always in UTC: "" for none.
-func when(t any) string { return format(t, "2006-01-02 15:04:05") }
-
-func format(v any, layout string) string {
-	t, ok := v.(time.Time)
-	if p, isPointer := v.(*time.Time); isPointer && p != nil {
-		t, ok = *p, true
-	}
-	if !ok || t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(layout)
+// reasons are all words of the column, to choose from.
+func reasons() []string {
+	return append(words(event.DeadReasons()), words(slices.Sorted(maps.Keys(skippedLore())))...)
 }
 
-// lasting is a length of time in its two greatest units: "2d 3h".
-func lasting(seconds float64) string {
-	s := int64(seconds)
-	if s <= 0 {
-		return "0s"
+// service is a source as people write it.
+func service(s event.Source) string {
+	switch s {
+	case event.Jivo:
+		return "Jivo"
+	case event.AmoCRM:
+		return "amoCRM"
 	}
-	var parts []string
-	for _, u := range []struct {
-		name string
-		size int64
-	}{{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}} {
-		if n := s / u.size; n > 0 {
-			parts = append(parts, strconv.FormatInt(n, 10)+u.name)
-			s %= u.size
-		} else if len(parts) > 0 {
-			break
-		}
-		if len(parts) == 2 {
-			break
-		}
+	return string(s)
+}
+
+// hooksText says what a connection's hook state means for the operator's card.
+func hooksText(state string) string {
+	switch state {
+	case "ok", "":
+		return ""
+	case "missing", "partial":
+		return "bridge check --fix subscribes them; until then the sweep keeps the cards"
+	case "disabled":
+		return "amoCRM switched them off: bridge check --fix; until then the sweep keeps the cards"
+	case "off":
+		return "the sweep keeps the cards"
 	}
-	return strings.Join(parts, " ")
+	return "not looked at yet"
+}
+
+// count is a number with its noun: "1 event", "2 events".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// price groups the digits of an amount: "1 500", "0.50".
+func price(v float64) string {
+	s := strconv.FormatFloat(v, 'f', 2, 64)
+	whole, cents, _ := strings.Cut(s, ".")
+	sign := ""
+	if whole[0] == '-' {
+		sign, whole = "−", whole[1:]
+	}
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + " " + whole[i:]
+	}
+	if cents != "00" {
+		whole += "." + cents
+	}
+	return sign + whole
 }
 
 // eventsURL is the list of events narrowed by name-value pairs; empty ones are
@@ -93,10 +136,14 @@ func eventsURL(pairs ...any) string {
 			q.Set(fmt.Sprint(pairs[i]), v)
 		}
 	}
+	if len(q) == 0 {
+		return "/events"
+	}
 	return "/events?" + q.Encode()
 }
 
-// entityURL is where amoCRM shows a lead or contact, "" when it cannot be said.
+// entityURL is where amoCRM shows a lead, contact or company, "" when it cannot
+// be said.
 func entityURL(account, entity string, id int64) string {
 	if account == "" || id == 0 {
 		return ""
@@ -104,49 +151,15 @@ func entityURL(account, entity string, id int64) string {
 	return account + "/" + entity + "/detail/" + strconv.FormatInt(id, 10)
 }
 
-// matchView is a found contact or lead with the way to it.
-type matchView struct {
-	event.Match
-	URL string
-}
-
-func matchOf(account, entity string, m *event.Match) *matchView {
-	if m == nil {
-		return nil
+// outcome is the class of a request's answer: good, bad or none.
+func outcome(status int) string {
+	switch {
+	case status == 0:
+		return "none"
+	case status < 300:
+		return "good"
 	}
-	return &matchView{*m, entityURL(account, entity, m.ID)}
-}
-
-// story is the first sentence of an event's page: what came of it.
-func story(d *Detail) string {
-	switch d.State {
-	case event.Pending:
-		return pendingStory(d)
-	case event.Parked:
-		return "It waits for its client to be described."
-	case event.Done:
-		return "It is done: everything it asks for stands in amoCRM."
-	case event.Skipped:
-		return "Nothing was to be done for it: " + because(d) + "."
-	case event.Dead:
-		return "It cannot succeed by itself: " + because(d) + "."
-	}
-	return ""
-}
-
-func pendingStory(d *Detail) string {
-	if d.NextAt == nil {
-		return "It waits for its turn."
-	}
-	return fmt.Sprintf("It will be tried at %s UTC; attempts so far: %d.", when(d.NextAt), d.Attempts)
-}
-
-// because is the reason, in words where they are known.
-func because(d *Detail) string {
-	if d.Detail == "" {
-		return string(d.Reason)
-	}
-	return string(d.Reason) + ", " + strings.TrimSuffix(d.Detail, ".")
+	return "bad"
 }
 
 // pretty is a body as people read it: JSON indented, a form one pair a line,

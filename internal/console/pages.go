@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
 )
 
 //go:embed templates/*.html
@@ -30,12 +32,13 @@ const (
 type pages struct {
 	set      map[string]*template.Template
 	styleTag string
+	clock    clock
 }
 
-func newPages() *pages {
-	p := &pages{set: map[string]*template.Template{}}
+func newPages(c clock) *pages {
+	p := &pages{set: map[string]*template.Template{}, clock: c}
 	for _, name := range []string{"overview", "events", "event", "dead", "client", "login", "error"} {
-		p.set[name] = template.Must(template.New("layout.html").Funcs(funcs()).
+		p.set[name] = template.Must(template.New("layout.html").Funcs(funcs(c)).
 			ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name+".html"))
 	}
 	sum := sha256.Sum256(styleSheet)
@@ -78,8 +81,8 @@ func notice(did string) string {
 	word, n, _ := strings.Cut(did, "-")
 	switch word {
 	case "replayed":
-		if _, err := strconv.Atoi(n); err == nil {
-			return n + " events were put to work again."
+		if n, err := strconv.Atoi(n); err == nil {
+			return "Put to work again: " + count(n, "event") + "."
 		}
 		return "The event was put to work again."
 	case "discarded":
@@ -91,7 +94,10 @@ func notice(did string) string {
 }
 
 func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, status int, text string) {
-	s.show(w, r, status, "error", http.StatusText(status), text)
+	s.show(w, r, status, "error", http.StatusText(status), struct {
+		Text string
+		Gone bool
+	}{text, status == http.StatusNotFound})
 }
 
 func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
@@ -100,19 +106,54 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.show(w, r, http.StatusOK, "overview", "Connections", struct {
-		Connections []Connection
-		Problems    []Problem
-	}{all, s.backend.Ready(r.Context())})
+	v := overviewView{Connections: all, Problems: s.backend.Ready(r.Context())}
+	for _, c := range all {
+		v.Waiting += c.Pending + c.Parked
+		v.Dead += c.Dead
+	}
+	s.show(w, r, http.StatusOK, "overview", "Connections", v)
+}
+
+// overviewView is every connection's stand, and the sum of it.
+type overviewView struct {
+	Connections   []Connection
+	Problems      []Problem
+	Waiting, Dead int
 }
 
 // eventsView is a list of events with the filter it was made by.
 type eventsView struct {
 	Filter      Filter
 	Connections []string
+	Kinds       []string
+	Quick       []quick
+	Narrowed    bool // by anything at all
 	Page        Page
 	More        string // the next page, "" if there is none
+	Newest      string // the first page, "" if this is it
+	Bulk        bool   // all that match may be replayed at once
 	Search      bool
+}
+
+// quick is a filter that is often wanted, one click away.
+type quick struct {
+	Name, URL string
+	Now       bool
+}
+
+func quicks(f Filter) []quick {
+	var out []quick
+	for _, q := range []struct {
+		name   string
+		source event.Source
+		state  event.State
+	}{
+		{"All", "", ""}, {"From Jivo", event.Jivo, ""}, {"Waiting", "", event.Pending}, {"Parked", "", event.Parked}, {"Dead", "", event.Dead}, {"From amoCRM", event.AmoCRM, ""},
+	} {
+		now := f.Source == q.source && f.State == q.state && f.Kind == "" && f.Reason == "" && f.Client == ""
+		out = append(out, quick{q.name, eventsURL("connection", f.Connection, "source", q.source, "state", q.state), now})
+	}
+	return out
 }
 
 type searchView struct {
@@ -138,12 +179,24 @@ func (s *Server) pageEvents(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	v := eventsView{Filter: f, Connections: names, Page: page}
+	v := eventsView{Filter: f, Connections: names, Kinds: allKinds(), Quick: quicks(f), Page: page}
+	v.Narrowed = f != Filter{Limit: f.Limit}
+	v.Bulk = bulky(f.State, f.Reason) && f.Source == "" && f.Kind == "" && f.Client == "" && len(page.Events) > 0
+	if f.Before != 0 {
+		newest := maps.Clone(q)
+		newest.Del("before")
+		v.Newest = "/events?" + newest.Encode()
+	}
 	if page.Next != 0 {
 		q.Set("before", strconv.FormatUint(page.Next, 10))
 		v.More = "/events?" + q.Encode()
 	}
 	s.show(w, r, http.StatusOK, "events", "Events", v)
+}
+
+// allKinds are the names of events, to choose from.
+func allKinds() []string {
+	return slices.Sorted(maps.Keys(knownKinds(jivo.Kinds())))
 }
 
 func (s *Server) connectionNames(r *http.Request) ([]string, error) {
@@ -170,20 +223,6 @@ func (s *Server) formSearch(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.show(w, r, http.StatusOK, "events", "Search", searchView{eventsView{Page: page, Search: true}, q})
-}
-
-func (s *Server) pageEvent(w http.ResponseWriter, r *http.Request) {
-	seq, err := seqOf(r)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	d, err := s.backend.Event(r.Context(), seq)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	s.show(w, r, http.StatusOK, "event", "Event "+strconv.FormatUint(seq, 10), d)
 }
 
 func (s *Server) formReplay(w http.ResponseWriter, r *http.Request) {
@@ -246,10 +285,20 @@ func groupDead(items []Item) []deadGroup {
 	return groups
 }
 
-func (s *Server) formReplayDead(w http.ResponseWriter, r *http.Request) {
-	f := ReplayFilter{Connection: r.PostFormValue("connection"), State: event.Dead, Reason: event.Reason(r.PostFormValue("reason"))}
+// formReplayAll replays all events of a connection and reason. Only what is
+// safe to repeat goes: the button is shown for nothing else either.
+func (s *Server) formReplayAll(w http.ResponseWriter, r *http.Request) {
+	f := ReplayFilter{Connection: r.PostFormValue("connection"), State: event.State(r.PostFormValue("state")), Reason: event.Reason(r.PostFormValue("reason"))}
+	if !bulky(f.State, f.Reason) {
+		s.failed(w, r, bad("these events cannot be replayed all at once"))
+		return
+	}
 	n, err := s.backend.ReplayAll(r.Context(), f)
-	s.moved(w, r, "/dead?did=replayed-"+strconv.Itoa(n), err)
+	to := "/dead?"
+	if f.State != event.Dead {
+		to = eventsURL("connection", f.Connection, "state", f.State, "reason", f.Reason) + "&"
+	}
+	s.moved(w, r, to+"did=replayed-"+strconv.Itoa(n), err)
 }
 
 func (s *Server) pageClient(w http.ResponseWriter, r *http.Request) {

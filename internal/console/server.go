@@ -42,7 +42,7 @@ type Server struct {
 
 // New builds the admin listener over backend; /metrics serves gatherer.
 func New(cfg Config, backend Backend, gatherer prometheus.Gatherer, log *slog.Logger) *Server {
-	s := &Server{backend: backend, guard: newGuard(cfg.Token), log: log, pages: newPages()}
+	s := &Server{backend: backend, guard: newGuard(cfg.Token), log: log, pages: newPages(clock{time.Now, time.Local})}
 	s.router = mux.NewRouter().SkipClean(true).UseEncodedPath()
 	s.router.NotFoundHandler = http.HandlerFunc(s.notFound)
 	s.router.MethodNotAllowedHandler = http.HandlerFunc(s.wrongMethod)
@@ -77,7 +77,7 @@ func (s *Server) routes(metrics http.Handler) {
 		{http.MethodPost, "/events/{seq}/replay", s.form(s.formReplay)},
 		{http.MethodPost, "/events/{seq}/discard", s.form(s.formDiscard)},
 		{http.MethodGet, "/dead", s.pageDead},
-		{http.MethodPost, "/dead/replay", s.form(s.formReplayDead)},
+		{http.MethodPost, "/replay", s.form(s.formReplayAll)},
 		{http.MethodPost, "/search", s.form(s.formSearch)},
 		{http.MethodGet, "/clients/{connection}/{client}", s.pageClient},
 		{http.MethodPost, "/clients/{connection}/{client}/forget", s.form(s.formForget)},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -127,6 +128,7 @@ func (j *job) carry(ctx context.Context, i int) event.Ending {
 		}
 		res, err := j.c.Account.CRM.Write(ctx, w)
 		if err == nil {
+			crashpoint.At("before-record")
 			j.landed(with, res)
 			return nil
 		}

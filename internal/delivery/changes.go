@@ -317,7 +317,7 @@ func (j *job) due(t event.TaskChange) time.Time {
 func (j *job) stillOpen(ctx context.Context, entity string, entityID int64, rule string) (bool, error) {
 	var made string
 	err := j.d.store.View(func(tx *store.Tx) (err error) {
-		made, _, err = store.Get[string](tx, store.Tasks, store.Key(j.c.Name, "rule", entity, id(entityID), rule))
+		made, _, err = store.Get[string](tx, store.Positions, store.Key(j.c.Name, "rule", entity, id(entityID), rule))
 		return err
 	})
 	if err != nil || made == "" {

@@ -313,6 +313,10 @@ func (d *Dispatcher) InFlight(connection string) int {
 	return d.inFlight[connection]
 }
 
+// errForgotten keeps a request from leaving: the person of one of its events was
+// forgotten a moment ago. The others go with the next one.
+var errForgotten = errors.New("delivery: the person of an event was forgotten")
+
 // Sent implements amocrm.Ledger: the changes with these keys are about to leave
 // in one request. They are on disk as sent, with everything that froze with
 // them, when it returns nil.
@@ -349,6 +353,9 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 	}
 	err := d.store.Update(ctx, func(tx *store.Tx) error {
 		for i := range all {
+			if forgotten(tx, all[i].ev.Seq) {
+				return errForgotten
+			}
 			for _, do := range all[i].effects {
 				if err := do(tx); err != nil {
 					return err

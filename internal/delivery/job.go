@@ -209,6 +209,9 @@ func (j *job) putOff(e event.Retry, now time.Time) {
 func (j *job) save(ctx context.Context) error {
 	effects := j.effects
 	err := j.d.store.Update(ctx, func(tx *store.Tx) error {
+		if forgotten(tx, j.seq) {
+			return nil // its person was forgotten meanwhile: nothing of them comes back
+		}
 		for _, do := range effects {
 			if err := do(tx); err != nil {
 				return err
@@ -221,6 +224,12 @@ func (j *job) save(ctx context.Context) error {
 	}
 	j.effects, j.learned = nil, 0
 	return nil
+}
+
+// forgotten reports whether the event's person was forgotten while it was worked.
+func forgotten(tx *store.Tx, seq uint64) bool {
+	ev, err := tx.Event(seq)
+	return err == nil && ev.State == event.Dead && ev.Reason == event.Forgotten
 }
 
 // effect adds something the store must learn with the next write.

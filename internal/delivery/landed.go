@@ -193,23 +193,18 @@ func (j *job) contactMade(ch event.Change, cid int64, res amocrm.Result) {
 		if err := tx.SetContactKeys(j.c.Account.Host, cid, directoryKeys(contact, j.c.Region)); err != nil {
 			return err
 		}
-		return j.linkClient(tx, cid, tagsOf(item))
+		return j.linkClient(tx, cid)
 	})
 }
 
 // linkClient ties the event's client to a contact.
-func (j *job) linkClient(tx *store.Tx, cid int64, tags []string) error {
+func (j *job) linkClient(tx *store.Tx, cid int64) error {
 	if j.client.ID == "" {
 		return nil
 	}
 	c := tx.Client(j.c.Name, j.client.ID)
 	if c.ContactID != cid {
 		c.ContactID, c.LinkedAt = cid, time.Now()
-	}
-	for _, t := range tags {
-		if !slices.Contains(c.TagsAdded, t) {
-			c.TagsAdded = append(c.TagsAdded, t)
-		}
 	}
 	return tx.PutClient(j.c.Name, c)
 }
@@ -249,7 +244,7 @@ func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, directoryKeys(contact, j.c.Region)); err != nil {
 			return err
 		}
-		return j.linkClient(tx, ch.EntityID, tagsOf(item))
+		return j.linkClient(tx, ch.EntityID)
 	})
 }
 
@@ -288,7 +283,7 @@ func (j *job) added(ch event.Change, amoID int64) {
 		}
 		rule, _, _ := strings.Cut(ch.Rule, "#")
 		j.effect(func(tx *store.Tx) error {
-			return store.Set(tx, store.Tasks, store.Key(conn, "rule", entity, id(eid), rule), id(amoID))
+			return store.Set(tx, store.Positions, store.Key(conn, "rule", entity, id(eid), rule), id(amoID))
 		})
 	case ch.Target == event.OnCall:
 		n, _ := strconv.Atoi(ch.Jivo)
@@ -316,10 +311,10 @@ func addLeadToContact(tx *store.Tx, conn string, contactID, leadID int64) error 
 func (j *job) after(context.Context) event.Ending {
 	// A found contact or lead that needed no write is linked all the same.
 	if m := j.ev.Contact; m != nil && m.ID != 0 && j.client.ContactID != m.ID && !m.Created {
-		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID, nil) })
+		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID) })
 	}
 	if j.msg.Kind == "deleted_client" { // last of all, or another effect would bring the person back
-		j.effect(func(tx *store.Tx) error { return tx.Forget(j.c.Name, j.client.ID) })
+		j.effect(func(tx *store.Tx) error { return Forget(tx, j.c.Name, j.client.ID) })
 	}
 	return event.Finished{}
 }
@@ -469,8 +464,9 @@ func merged(a, b map[string]string) map[string]string {
 	return a
 }
 
-func tagsOf(item map[string]any) (out []string) {
-	tags, _ := item["tags_to_add"].([]any)
+// tagsOf reads the names of a list of tags: tags_to_add or tags_to_delete.
+func tagsOf(item map[string]any, list string) (out []string) {
+	tags, _ := item[list].([]any)
 	for _, t := range tags {
 		if m, ok := t.(map[string]any); ok {
 			if name, ok := m["name"].(string); ok {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -118,8 +119,12 @@ func overlayFields(to *map[int64]event.Values, item map[string]any) {
 	}
 }
 
+// withTags is what an item makes of the tags that were there.
 func withTags(have []string, item map[string]any) []string {
-	for _, t := range tagsOf(item) {
+	for _, t := range tagsOf(item, "tags_to_delete") {
+		have = slices.DeleteFunc(slices.Clone(have), func(h string) bool { return sameName(h, t) })
+	}
+	for _, t := range tagsOf(item, "tags_to_add") {
 		found := false
 		for _, h := range have {
 			found = found || sameName(h, t)

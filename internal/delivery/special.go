@@ -52,7 +52,7 @@ func (j *job) assignLead(ctx context.Context, leadID int64) event.Ending {
 	})
 	if len(card.Lead.ContactIDs) > 0 {
 		cid := card.Lead.ContactIDs[0]
-		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, cid, nil) })
+		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, cid) })
 		j.ev.Contact = &event.Match{ID: cid, By: "chat_assigned", Why: "the lead's main contact"}
 	}
 	return event.Finished{}
@@ -76,7 +76,7 @@ func (j *job) assignContact(ctx context.Context, contactID int64) event.Ending {
 		if err := tx.PutClient(j.c.Name, c); err != nil {
 			return err
 		}
-		return j.linkClient(tx, contactID, nil)
+		return j.linkClient(tx, contactID)
 	})
 	return event.Finished{}
 }

@@ -24,7 +24,6 @@ type Client struct {
 	ContactID  int64     `json:"contact_id,omitempty"`
 	CompanyID  int64     `json:"company_id,omitempty"` // assigned by an operator's link
 	LinkedAt   time.Time `json:"linked_at,omitzero"`
-	TagsAdded  []string  `json:"tags_added,omitempty"` // by the bridge; only these are ever removed
 	Leads      []Link    `json:"leads,omitempty"`      // newest last
 	InfoChat   string    `json:"info_chat,omitempty"`  // chat whose reply carried contact_info
 	Accepted   time.Time `json:"accepted,omitzero"`    // the newest chat_accepted

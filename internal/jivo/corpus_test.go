@@ -14,24 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo/samples"
 )
 
-// payload is one generated body: a sample with one field changed.
-type payload struct {
-	path, change string
-	body         []byte
-}
-
-// bases are the bodies the corpus is made of: the samples after repair, and
-// what no sample shows.
-func bases(t testing.TB) map[string]any {
-	t.Helper()
-	out := map[string]any{}
-	for name, body := range samples(t) {
-		m, err := Decode(body)
-		if err != nil {
-			t.Fatal(err)
-		}
+// TestSamples_WholeBodiesAreThePrintedOnesRepaired keeps the bodies the corpus
+// is made of in step with the page's: the samples after repair, and what no
+// sample shows.
+func TestSamples_WholeBodiesAreThePrintedOnesRepaired(t *testing.T) {
+	whole := map[string]event.Object{}
+	for name, body := range samples.Printed() {
+		m := decode(t, string(body))
 		root := (&shaper{tree: m.tree, notes: &notes{}}).plainObject(0)
 		switch name {
 		case "assigned_status_2": // the same as the first
@@ -44,48 +36,31 @@ func bases(t testing.TB) map[string]any {
 		case "chat_finished":
 			root["event_timestamp"], root["chat_rate"] = 1665396490, "positive"
 		}
-		out[name] = root
+		whole[name] = root
 	}
-	assigned := maps.Clone(out["chat_accepted"].(event.Object))
+	assigned := maps.Clone(whole["chat_accepted"])
 	assigned["event_name"], assigned["assign_to"] = "chat_assigned", "https://example.amocrm.ru/leads/detail/1"
-	out["chat_assigned"] = assigned
-	return out
+	whole["chat_assigned"] = assigned
+	for name, body := range whole {
+		golden(t, "samples/whole/"+name+".json", pretty(t, body))
+	}
+	if got := len(samples.Whole()); got != len(whole) {
+		t.Errorf("%d whole samples, want %d", got, len(whole))
+	}
 }
 
-// corpus returns every field of a base missing, null, and of a wrong type.
-func corpus(t testing.TB, base any) []payload {
-	var out []payload
-	var walk func(at any, path string)
-	walk = func(at any, path string) {
-		switch in := at.(type) {
-		case event.Object:
-			for _, name := range slices.Sorted(maps.Keys(in)) {
-				was, here := in[name], strings.TrimPrefix(path+"."+name, ".")
-				delete(in, name)
-				out = append(out, payload{here, "missing", marshal(t, base)})
-				in[name] = nil
-				out = append(out, payload{here, "null", marshal(t, base)})
-				in[name] = wrongFor(was)
-				out = append(out, payload{here, "wrong", marshal(t, base)})
-				in[name] = was
-				walk(was, here)
-			}
-		case []any:
-			for i := range in {
-				walk(in[i], path+"."+strconv.Itoa(i))
-			}
+// Every known kind has a body in the corpus: its own sample or a sibling's.
+func TestSamples_EveryKindHasAShape(t *testing.T) {
+	have := map[string]bool{}
+	for name, body := range samples.Whole() {
+		have[decode(t, string(samples.JSON(body))).Kind] = true
+		for _, s := range samples.Siblings(name) {
+			have[s] = true
 		}
 	}
-	walk(base, "")
-	return out
-}
-
-func wrongFor(v any) any {
-	switch v.(type) {
-	case event.Object, []any:
-		return "odd"
+	if got := slices.Sorted(maps.Keys(have)); !slices.Equal(got, Kinds()) {
+		t.Errorf("the corpus has %q, known are %q", got, Kinds())
 	}
-	return event.Object{"odd": 1}
 }
 
 func marshal(t testing.TB, v any) []byte {
@@ -101,23 +76,23 @@ func marshal(t testing.TB, v any) []byte {
 // payload, what differs from the whole body: one line a field.
 func TestCorpus_EffectOfEveryFieldMissingNullOrWrong(t *testing.T) {
 	payloads := 0
-	for name, base := range bases(t) {
+	for name, base := range samples.Whole() {
 		t.Run(name, func(t *testing.T) {
-			whole := effects(t, marshal(t, base))
+			whole := effects(t, samples.JSON(base))
 			var b bytes.Buffer
-			for _, group := range byField(corpus(t, base)) {
+			for _, group := range byField(samples.Vary(base)) {
 				payloads += len(group)
 				var order []string
 				changes := map[string][]string{}
 				for _, p := range group {
-					effect := difference("", whole, effects(t, p.body))
+					effect := difference("", whole, effects(t, p.Body))
 					if _, known := changes[effect]; !known {
 						order = append(order, effect)
 					}
-					changes[effect] = append(changes[effect], p.change)
+					changes[effect] = append(changes[effect], p.Change)
 				}
 				for _, effect := range order {
-					fmt.Fprintf(&b, "%s %s:%s\n", group[0].path, strings.Join(changes[effect], "="), effect)
+					fmt.Fprintf(&b, "%s %s:%s\n", group[0].Path, strings.Join(changes[effect], "="), effect)
 				}
 			}
 			golden(t, "testdata/corpus/"+name+".golden", b.Bytes())
@@ -129,14 +104,14 @@ func TestCorpus_EffectOfEveryFieldMissingNullOrWrong(t *testing.T) {
 	t.Logf("%d payloads", payloads)
 }
 
-func byField(all []payload) [][]payload {
-	var out [][]payload
+func byField(all []samples.Payload) [][]samples.Payload {
+	var out [][]samples.Payload
 	for _, p := range all {
-		if n := len(out); n > 0 && out[n-1][0].path == p.path {
+		if n := len(out); n > 0 && out[n-1][0].Path == p.Path {
 			out[n-1] = append(out[n-1], p)
 			continue
 		}
-		out = append(out, []payload{p})
+		out = append(out, []samples.Payload{p})
 	}
 	return out
 }
@@ -202,12 +177,12 @@ func byIndex(list []any) map[string]any {
 
 // everyBody yields the whole corpus and the samples themselves.
 func everyBody(t testing.TB, fn func(name string, body []byte)) {
-	for name, body := range samples(t) {
+	for name, body := range samples.Printed() {
 		fn(name, body)
 	}
-	for name, base := range bases(t) {
-		for _, p := range corpus(t, base) {
-			fn(name+" "+p.path+" "+p.change, p.body)
+	for name, base := range samples.Whole() {
+		for _, p := range samples.Vary(base) {
+			fn(name+" "+p.Path+" "+p.Change, p.Body)
 		}
 	}
 }
@@ -300,14 +275,14 @@ func backwards(v any) string {
 }
 
 func TestDedup_EveryChangeOfContentIsAnotherContent(t *testing.T) {
-	for name, base := range bases(t) {
-		whole := decode(t, string(marshal(t, base))).tree.hash()
-		for _, p := range corpus(t, base) {
-			if p.change == "null" && strings.Contains(string(marshal(t, base)), string(p.body)) {
+	for name, base := range samples.Whole() {
+		whole := decode(t, string(samples.JSON(base))).tree.hash()
+		for _, p := range samples.Vary(base) {
+			if p.Change == "null" && strings.Contains(string(samples.JSON(base)), string(p.Body)) {
 				continue // it was null before
 			}
-			if decode(t, string(p.body)).tree.hash() == whole {
-				t.Errorf("%s: %s %s has the hash of the whole body", name, p.path, p.change)
+			if decode(t, string(p.Body)).tree.hash() == whole {
+				t.Errorf("%s: %s %s has the hash of the whole body", name, p.Path, p.Change)
 			}
 		}
 	}

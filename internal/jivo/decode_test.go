@@ -15,29 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo/samples"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
-
-// samples returns every event printed on Jivo's page, byte for byte.
-func samples(t testing.TB) map[string][]byte {
-	t.Helper()
-	files, err := filepath.Glob("testdata/samples/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no samples: %v", err)
-	}
-	out := map[string][]byte{}
-	for _, f := range files {
-		body, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[strings.TrimSuffix(filepath.Base(f), ".json")] = body
-	}
-	return out
-}
 
 func decode(t testing.TB, body string) *Message {
 	t.Helper()
@@ -108,7 +91,7 @@ func pretty(t testing.TB, v any) []byte {
 }
 
 func TestDecode_EverySampleOfJivosPage(t *testing.T) {
-	all := samples(t)
+	all := samples.Printed()
 	if len(all) != 18 {
 		t.Errorf("%d samples, Jivo's page prints 18", len(all))
 	}
@@ -124,7 +107,7 @@ func TestDecode_EverySampleOfJivosPage(t *testing.T) {
 }
 
 func TestSchema_DeclaresEverythingTheSamplesHave(t *testing.T) {
-	for name, body := range samples(t) {
+	for name, body := range samples.Printed() {
 		m := decode(t, string(body))
 		if !m.Known {
 			t.Errorf("%s: %q is unknown", name, m.Kind)

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo/samples"
 )
 
 // FuzzDecode holds for any body: no panic, *Unparsable or a message whose
@@ -95,7 +96,7 @@ func plainJSON(v any) any {
 
 func BenchmarkDecode(b *testing.B) {
 	for _, name := range []string{"chat_accepted", "chat_finished", "created_pipeline"} {
-		body := samples(b)[name]
+		body := samples.Printed()[name]
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
@@ -125,7 +126,7 @@ func BenchmarkDecode(b *testing.B) {
 }
 
 func BenchmarkDedup(b *testing.B) {
-	m := decode(b, string(samples(b)["chat_updated"]))
+	m := decode(b, string(samples.Printed()["chat_updated"]))
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Dedup()
@@ -133,7 +134,7 @@ func BenchmarkDedup(b *testing.B) {
 }
 
 func BenchmarkDescribe(b *testing.B) {
-	m := decode(b, string(samples(b)["chat_updated"]))
+	m := decode(b, string(samples.Printed()["chat_updated"]))
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Describe(&event.Client{}, "RU", noon)

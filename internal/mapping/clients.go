@@ -39,11 +39,9 @@ func (s *session) person(o event.Object) person {
 	p.phones = appendNew(nil, phone.Soft(str(o, "visitor", "phone"), s.p.env.Region))
 	p.emails = appendNew(nil, phone.Email(str(o, "visitor", "email")))
 	for _, c := range few(o, "contacts") {
-		if str(c, "contact_type") == "email" {
-			p.emails = appendNew(p.emails, phone.Email(str(c, "contact")))
-		} else {
-			p.phones = appendNew(p.phones, phone.Soft(str(c, "contact"), s.p.env.Region))
-		}
+		sortContact(c,
+			func(raw string) { p.phones = appendNew(p.phones, phone.Soft(raw, s.p.env.Region)) },
+			func(raw string) { p.emails = appendNew(p.emails, phone.Email(raw)) })
 	}
 	return p
 }

@@ -104,11 +104,7 @@ func Contacts(in *Input, region string) (phones, emails []string) {
 	addEmail(str(in.Fields, "visitor", "email"))
 	for _, at := range [][]string{{"contacts"}, {"client", "contacts"}} {
 		for _, c := range few(in.Fields, at...) {
-			if str(c, "contact_type") == "email" {
-				addEmail(str(c, "contact"))
-			} else {
-				addPhone(str(c, "contact"))
-			}
+			sortContact(c, addPhone, addEmail)
 		}
 	}
 	for _, p := range in.client().Phones {
@@ -118,6 +114,19 @@ func Contacts(in *Input, region string) (phones, emails []string) {
 		addEmail(e)
 	}
 	return phones, emails
+}
+
+// sortContact passes on one of contacts[]: what says it is a phone or e-mail, and
+// what says nothing by its looks. Other types are neither (jivo.Message.Describe
+// reads them alike).
+func sortContact(c event.Object, addPhone, addEmail func(string)) {
+	value := str(c, "contact")
+	switch kind := strings.ToLower(str(c, "contact_type")); {
+	case kind == "email", kind != "phone" && strings.Contains(value, "@"):
+		addEmail(value)
+	case kind == "phone", kind == "":
+		addPhone(value)
+	}
 }
 
 // appendNew appends s unless it is empty or already there.

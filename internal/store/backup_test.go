@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -136,6 +137,33 @@ func TestCompact_SameContentLessSpace(t *testing.T) {
 	}
 	if next := mustAppend(t, c, incoming("7")).Seq; next != last+1 {
 		t.Errorf("numbers start again at %d", next)
+	}
+}
+
+func TestCompact_NoticesWhatDidNotArrive(t *testing.T) {
+	bare := func(path string, fn func(*bolt.Tx) error) *bolt.DB {
+		edit(t, path, fn)
+		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	from := bare(stored(t), func(*bolt.Tx) error { return nil })
+	for name, fn := range map[string]func(*bolt.Tx) error{
+		"bucket":   func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketBodies)) },
+		"key":      func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketEvents)).Delete([]byte(be64(400))) },
+		"value":    func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketEvents)).Put([]byte(be64(7)), nil) },
+		"more":     func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketEvents)).Put([]byte(be64(401)), nil) },
+		"sequence": func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketEvents)).SetSequence(1) },
+	} {
+		if err := same(from, bare(stored(t), fn)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := same(from, bare(stored(t), func(*bolt.Tx) error { return nil })); err != nil {
+		t.Errorf("equal files: %v", err)
 	}
 }
 

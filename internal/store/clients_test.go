@@ -34,7 +34,7 @@ func TestClient_UnknownIsBlank(t *testing.T) {
 func TestClient_UnreadableRecordFailsTheTransaction(t *testing.T) {
 	s := open(t, Options{})
 	update(t, s, func(tx *Tx) error {
-		return tx.put(bucketClients, Key("shop", "7"), []byte("\x01{\"name\":5,\"phones\":[\"+79991112233\"]}"))
+		return tx.put(bucketClients, Key("shop", "7"), []byte("\x01{\"linked_at\":\"+79991112233\"}"))
 	})
 	var got *event.Client
 	err := s.View(func(tx *Tx) error { got = tx.Client("shop", "7"); return nil })

@@ -22,8 +22,7 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
-	// bbolt leaves this one behind when it finds a damaged page on opening.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.etcd.io/bbolt.(*DB).freepages.func2"))
+	goleak.VerifyTestMain(m)
 }
 
 var t0 = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)

@@ -41,6 +41,20 @@ func TestLine_OneAtATimeInOrder(t *testing.T) {
 	expect("all but the detached", other)
 }
 
+func TestLine_ChangedOneKeepsBothInOrder(t *testing.T) {
+	s := open(t, Options{})
+	a1, b2, a3 := mustAppend(t, s, incoming("a")).Seq, mustAppend(t, s, incoming("b")).Seq, mustAppend(t, s, incoming("a")).Seq
+	change(t, s, a1, func(ev *event.Event) { ev.Line = "b" }) // in front of b2, and away from a3
+	if got := due(t, s, t0); !slices.Equal(got, []uint64{a1, a3}) {
+		t.Errorf("due %v, want %v", got, []uint64{a1, a3})
+	}
+	change(t, s, a1, func(ev *event.Event) { ev.Line = "a" })
+	if got := due(t, s, t0); !slices.Equal(got, []uint64{a1, b2}) {
+		t.Errorf("back again: due %v, want %v", got, []uint64{a1, b2})
+	}
+	verifyIndexes(t, s)
+}
+
 func TestDue_SaysWhenToComeBack(t *testing.T) {
 	s := open(t, Options{})
 	at := []time.Duration{time.Minute, 0, time.Hour, -time.Minute}

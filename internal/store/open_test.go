@@ -148,6 +148,27 @@ func TestOpen_RefusesWithAWayOut(t *testing.T) {
 	}
 }
 
+// A page in use that is listed as free would be written over one day.
+func TestOpen_PageInUseListedAsFreeIsRefused(t *testing.T) {
+	path := stored(t) // closed in good order: with its list of free pages
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := readMeta(bytes.NewReader(b))
+	if err != nil || p.freelist == noFreelist {
+		t.Fatalf("no list of free pages: %v", err)
+	}
+	list := b[int(p.freelist)*p.pageSize:]
+	order.PutUint64(list[pageHeader:], p.root)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Path: path}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // damages is how many damaged files are tried: BRIDGE_DAMAGES, or a few.
 func damages() int {
 	if n, err := strconv.Atoi(os.Getenv("BRIDGE_DAMAGES")); err == nil {

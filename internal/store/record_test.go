@@ -43,7 +43,7 @@ func goldenClient() *event.Client {
 		Tags: []string{"vip"}, Responsible: event.Agent{ID: "1", Email: "a@example.com", Name: "Анна"}, Category: "new",
 		Attributes: map[string]string{"k": "v"}, Widget: "3948", Described: true, Blacklisted: true,
 		FirstTouch: &event.Touch{At: t0, UTM: map[string]string{"source": "s"}, Page: "p", Title: "t", City: "Москва", Country: "RU"},
-		Held:       []event.Held{{Chat: "c0", Seq: 1, Text: "text", At: t0}}, ContactID: 5, LinkedAt: t0, TagsAdded: []string{"jivo"},
+		Held:       []event.Held{{Chat: "c0", Seq: 1, Text: "text", At: t0}}, ContactID: 5, LinkedAt: t0,
 		Leads:    []event.Link{{LeadID: 6, Made: "chat", At: t0, Chats: []string{"c1"}, Deal: "d1"}},
 		InfoChat: "c1", CompanyID: 8, Accepted: t0, UpdatedAt: t0, ReceivedAt: t0,
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 )
 
 // What one commit takes at most: enough for any burst, little enough that
@@ -201,7 +203,9 @@ func (s *Store) attempt(group []*request) (again []*request) {
 // finish commits and answers the group.
 func (s *Store) finish(group []*request, t *Tx) {
 	id, began := t.tx.ID(), time.Now()
+	crashpoint.At("before-commit")
 	err := s.commit(t.tx)
+	crashpoint.At("after-commit")
 	if s.opt.Observe != nil {
 		s.opt.Observe(time.Since(began).Seconds())
 	}

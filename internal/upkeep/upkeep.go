@@ -237,7 +237,7 @@ func (k *Keeper) rereads(ctx context.Context) {
 func (k *Keeper) findDirty() {
 	for _, c := range k.connections() {
 		_ = k.store.View(func(tx *store.Tx) error { // what is missed here the sweep finds
-			return store.Each(tx, store.Cards, store.Key(c.Name, "lead"), func(_ string, card event.LeadCard) bool {
+			return store.Each(tx, store.Cards, store.Key(c.Name, "lead", ""), func(_ string, card event.LeadCard) bool {
 				if card.Dirty {
 					k.Dirty(c.Name, card.Lead.ID)
 				}
