@@ -108,7 +108,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 	a.disp.OnEnd(a.barrier.lower)
 	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.disp.WaitCore), a.dirty)
 	a.intake = intake.New(intake.Config{Body: cfg.Limits.Body, Backlog: cfg.Limits.Backlog}, intake.Deps{
-		Journal: journal{a}, Pending: func(c string) int { return a.store.Counts(c).Pending }, Replier: a.compose,
+		Journal: journal{a}, Pending: a.store.Pending, Replier: a.compose,
 		HookKind: hookKind, OAuth: a, Observer: a.metrics, Log: opt.Log,
 	})
 	a.console = console.New(console.Config{Token: cfg.Admin.Token.Reveal()}, a, reg, opt.Log)

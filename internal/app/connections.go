@@ -201,7 +201,7 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 		Held: func() bool {
 			// A queue that takes longer than the wait: what stands before this
 			// event goes in groups of up to `batch`.
-			ahead := a.store.Counts(name).Pending
+			ahead := a.store.Pending(name)
 			return acc.client.State().Paused || acc.keeper.Dict() == nil || float64(ahead) > c.Reply.Wait.Seconds()*rps*float64(batch)
 		},
 	}

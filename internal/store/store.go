@@ -196,6 +196,17 @@ func (s *Store) Counts(connection string) Counts {
 	return c
 }
 
+// Pending is how many events of a connection are to be done. It is cheap: the
+// listener asks with every request.
+func (s *Store) Pending(connection string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.counts[connection]; n != nil {
+		return (*n)[event.Pending]
+	}
+	return 0
+}
+
 func (s *Store) add(connection string, state event.State, n int) {
 	t := s.counts[connection]
 	if t == nil {
