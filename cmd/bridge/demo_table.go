@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // board prints the acts: drawn anew with each change on a terminal, else once.
@@ -36,11 +39,38 @@ func (t *board) draw() {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", a.who, a.what, contact, lead, stage, orDash(a.saw))
 	}
 	_ = tw.Flush() // a strings.Builder does not fail
+	text := b.String()
+	if t.live {
+		text = fit(text, t.width())
+	}
 	if t.drawn > 0 {
 		fmt.Fprintf(t.w, "\x1b[%dA\x1b[J", t.drawn)
 	}
-	t.drawn = strings.Count(b.String(), "\n")
-	fmt.Fprint(t.w, b.String())
+	t.drawn = strings.Count(text, "\n")
+	fmt.Fprint(t.w, text)
+}
+
+// width is the terminal's.
+func (t *board) width() int {
+	if f, ok := t.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return w
+		}
+	}
+	return 80
+}
+
+// fit cuts lines to the terminal's width: one that wraps would spoil the redraw.
+func fit(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		r := []rune(strings.TrimSuffix(line, "\n"))
+		if len(r) > width-1 {
+			r = append(r[:max(width-2, 0)], '…')
+		}
+		b.WriteString(string(r) + "\n")
+	}
+	return b.String()
 }
 
 // inAmo is what stands in amoCRM for the act.
