@@ -144,7 +144,7 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 			return nil // nothing of it has left: it is mapped anew
 		}
 	case event.Finished:
-		j.end(event.Done, "", "", now)
+		j.end(event.Done, "", e.Detail, now)
 	case event.Skip:
 		j.end(event.Skipped, e.Reason, e.Detail, now)
 	case event.Kill:

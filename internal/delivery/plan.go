@@ -45,6 +45,11 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 			return ended(ctx, err)
 		}
 		j.unlock = append(j.unlock, release)
+		if cid := j.resolved(event.OnContact); cid != 0 {
+			if err := j.holdContact(ctx, &found{contact: &event.ContactCard{Contact: event.Contact{ID: cid}}}); err != nil {
+				return ended(ctx, err)
+			}
+		}
 		return j.apply(ctx)
 	}
 	j.ev.Warnings = nil // those of an earlier attempt: this one maps anew
@@ -189,6 +194,9 @@ func (j *job) carryOut(ctx context.Context, in *mapping.Input, plan event.Plan) 
 	for _, w := range want.Warnings {
 		j.warn("%s", w)
 	}
+	if next := j.superseded(ctx, in, f, want); next != 0 {
+		return event.Finished{Detail: "event " + id(int64(next)) + " was waiting already and writes all of it"}
+	}
 	changes, skip, err := j.changes(ctx, in, f, want)
 	if err != nil {
 		return ended(ctx, err)
@@ -213,13 +221,10 @@ func isFinished(e event.Ending) bool {
 }
 
 // lockPeople takes the locks on the person's phones and e-mails, held from the
-// search to the recorded answer, and on the contact they are linked to.
+// search to the recorded answer. Everybody takes these first, then a company's,
+// then one contact's (holdContact), so that nobody waits in a circle.
 func (j *job) lockPeople(ctx context.Context) (func(), error) {
-	keys := j.peopleKeys()
-	if j.client.ContactID != 0 {
-		keys = append(keys, "contact:"+id(j.client.ContactID))
-	}
-	release, err := j.c.Account.locks.lock(ctx, keys)
+	release, err := j.c.Account.locks.lock(ctx, j.peopleKeys())
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +270,9 @@ func (j *job) find(ctx context.Context, plan event.Plan) (*found, error) {
 		}
 		f.contact = card
 	}
+	if err := j.holdContact(ctx, f); err != nil {
+		return nil, err
+	}
 	if plan.Lead != nil {
 		card, match, err := j.findLead(ctx, plan.Lead, f.contact)
 		if err != nil {
@@ -273,6 +281,27 @@ func (j *job) find(ctx context.Context, plan event.Plan) (*found, error) {
 		f.lead, j.ev.Lead = card, &match
 	}
 	return f, nil
+}
+
+// holdContact locks the contact that was found: its phones and e-mails are
+// written as a whole, so nobody else may add one meanwhile. What somebody wrote
+// while this event waited is taken over.
+func (j *job) holdContact(ctx context.Context, f *found) error {
+	if f.contact == nil {
+		return nil
+	}
+	release, err := j.c.Account.locks.lock(ctx, []string{"contact:" + id(f.contact.Contact.ID)})
+	if err != nil {
+		return err
+	}
+	j.unlock = append(j.unlock, release)
+	return j.d.store.View(func(tx *store.Tx) error {
+		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(f.contact.Contact.ID)))
+		if err == nil && ok && card.ReadAt.After(f.contact.ReadAt) {
+			*f.contact = card
+		}
+		return err
+	})
 }
 
 // inWords turns what was found into the names rules speak in.

@@ -10,7 +10,7 @@ import (
 type Ending interface{ ending() }
 
 // Finished says that everything the event asks for stands in amoCRM.
-type Finished struct{}
+type Finished struct{ Detail string }
 
 // Retry tells of the event's own trouble; an attempt is burnt and it is tried again
 // after the backoff, until give_up.

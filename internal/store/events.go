@@ -326,6 +326,16 @@ func (t *Tx) Head(connection, line string) (seq uint64, ok bool) {
 	return t.first(bucketLines, prefix(connection, line))
 }
 
+// Behind gives the first event that holds a place in a line after seq.
+func (t *Tx) Behind(connection, line string, seq uint64) (next uint64, ok bool) {
+	p := prefix(connection, line)
+	k, _ := t.bucket(bucketLines).Cursor().Seek([]byte(p + be64(seq+1)))
+	if !bytes.HasPrefix(k, []byte(p)) || len(k) != len(p)+8 {
+		return 0, false
+	}
+	return seqAt(k), true
+}
+
 func (t *Tx) first(bucket, p string) (seq uint64, ok bool) {
 	k, _ := t.bucket(bucket).Cursor().Seek([]byte(p))
 	if !bytes.HasPrefix(k, []byte(p)) {
