@@ -291,7 +291,7 @@ func (s *section) marker(conn *config.Connection, look *app.Look) {
 }
 
 func (s *section) hook(cfg *config.Config, conn *config.Connection, look *app.Look) {
-	sweep := fmt.Sprintf("what operators see of amoCRM is up to %s old (amocrm.sweep)", conn.AmoCRM.Sweep)
+	sweep := fmt.Sprintf("what operators see of amoCRM is up to %s old (amocrm.sweep)", span(conn.AmoCRM.Sweep))
 	fix := "`bridge check --fix` subscribes it"
 	switch look.Hook {
 	case "ok":

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -11,7 +13,10 @@ import (
 // references looks up every name of the account that stands in the config.
 func (s *section) references(cfg *config.Config, conn *config.Connection, d *amocrm.Dictionary) {
 	missing := 0
-	for _, ref := range conn.References {
+	refs := slices.SortedFunc(slices.Values(conn.References), func(a, b config.Reference) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+	for _, ref := range refs {
 		what, nearest, ok := lookUp(d, ref)
 		if ok {
 			continue

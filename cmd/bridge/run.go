@@ -38,6 +38,7 @@ func (c runCmd) Run(e *env) error {
 		return outside{err}
 	}
 	defer a.Close()
+	a.ServeCommands()
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	go func() {

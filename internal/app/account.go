@@ -59,7 +59,7 @@ func (a *App) openAccount(c *config.Connection) *account {
 	}, acc.client, a.store, a.log)
 	acc.shared = &delivery.Account{
 		Host: cfg.Host, CRM: acc.client, Dict: acc.keeper.Dict, Doubtful: acc.keeper.Doubtful,
-		Complete: acc.keeper.Complete, Idle: acc.client.Idle,
+		Complete: acc.keeper.Complete, HearsContacts: acc.keeper.HearsContacts, Idle: acc.client.Idle,
 	}
 	ctx, cancel := context.WithCancel(a.life)
 	acc.stop = cancel

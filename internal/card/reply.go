@@ -186,7 +186,11 @@ func (p *Composer) count(c Connection, s sight) {
 // info is what amoCRM knows of a client linked before this chat and the visitor
 // has not given; once per chat, because Jivo treats it as typed by the visitor.
 func (p *Composer) info(c Connection, m *jivo.Message, s sight) *jivo.ContactInfo {
-	if s.contact == nil || s.client.InfoChat == m.Chat || s.client.LinkedAt.IsZero() || !s.client.LinkedAt.Before(s.chat.Accepted) {
+	accepted := s.chat.Accepted
+	if accepted.IsZero() { // this event is not learned yet: who is linked was linked before it
+		accepted = time.Now()
+	}
+	if s.contact == nil || s.client.InfoChat == m.Chat || s.client.LinkedAt.IsZero() || !s.client.LinkedAt.Before(accepted) {
 		return nil
 	}
 	visitor, _ := m.Fields["visitor"].(event.Object)

@@ -167,9 +167,9 @@ func serve(t *testing.T, f *fake, token string) (*Server, *bytes.Buffer) {
 	return s, &logs
 }
 
-// testClock stands two minutes after noon, on UTC's hours.
+// testClock stands half a minute after noon, on UTC's hours.
 func testClock() clock {
-	return clock{func() time.Time { return noon.Add(2 * time.Minute) }, time.UTC}
+	return clock{func() time.Time { return noon.Add(30 * time.Second) }, time.UTC}
 }
 
 // ask sends one request as a program with the token would; change alters it.

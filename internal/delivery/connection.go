@@ -38,12 +38,15 @@ type Account struct {
 	// value that it has.
 	Doubtful func()
 	// Complete reports whether the contact directory knows every contact
-	// there is, so that a miss needs no search.
+	// there was at its last pass.
 	Complete func() bool
+	// HearsContacts reports whether what changed since is told by hook.
+	HearsContacts func() bool
 	// Idle reports whether the budget has room that nobody wants.
 	Idle func() bool
 
-	locks locks
+	locks  locks
+	misses misses
 }
 
 func (a *Account) ready() bool { return a.Dict() != nil && !a.CRM.State().Paused }

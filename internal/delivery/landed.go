@@ -213,6 +213,9 @@ func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
 	item, now := itemOf(ch), time.Now()
 	j.effect(func(tx *store.Tx) error {
 		err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) {
+			var wrote event.Lead
+			overlayLead(&wrote, item)
+			c.Disown(wrote, ch.SentAt)
 			if c.Lead.UpdatedAt <= res.UpdatedAt || res.UpdatedAt == 0 {
 				lead := c.Lead
 				overlayLead(&lead, item)

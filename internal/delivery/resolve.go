@@ -109,14 +109,14 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 	if len(cards) > 0 {
 		return cards, "contact directory", nil
 	}
-	if j.c.Account.Complete() && !j.c.Account.Idle() {
+	began := time.Now()
+	if j.c.Account.misses.has(key, began) || j.directorySuffices() {
 		return nil, "contact directory", nil
 	}
 	query := value
 	if by == "phone" {
 		query = phone.National(value, j.c.Region)
 	}
-	began := time.Now()
 	contacts, err := j.c.Account.CRM.SearchContacts(ctx, query, j.urgency())
 	if err != nil {
 		return nil, "", err
@@ -130,7 +130,26 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 		cards = append(cards, card)
 		j.learnContact(card, keys)
 	}
+	if len(cards) == 0 {
+		j.c.Account.misses.add(key, began)
+	}
 	return cards, "search", nil
+}
+
+// backlog is how many waiting events make a search for each new visitor too
+// dear, even where a contact made by hand a minute ago could be missed.
+const backlog = 100
+
+// directorySuffices reports whether a miss in the contact directory needs no
+// search. The directory is as old as its last pass; what a manager made since
+// is only known where amoCRM tells of it, so without hooks the search is spared
+// only while a backlog waits, and never while the budget has room to spare.
+func (j *job) directorySuffices() bool {
+	a := j.c.Account
+	if !a.Complete() || a.Idle() {
+		return false
+	}
+	return a.HearsContacts() || j.d.store.Pending(j.c.Name) > backlog
 }
 
 // learnContact has the store remember a contact that was read.

@@ -12,6 +12,8 @@ type LeadCard struct {
 	Lead       Lead              `json:"lead"`
 	StageSince int64             `json:"stage_since,omitempty"` // unix seconds
 	ReadAt     time.Time         `json:"read_at,omitzero"`      // last own write, full hook or read
+	SeenTo     int64             `json:"seen_to,omitempty"`     // updated_at of the newest whole state: hook, read or own create
+	PlacedAt   int64             `json:"placed_at,omitempty"`   // updated_at of the bridge's own newest move
 	Dirty      bool              `json:"dirty,omitempty"`       // must be read again
 	DirtyAt    time.Time         `json:"dirty_at,omitzero"`
 	Tasks      []Task            `json:"tasks,omitempty"` // open ones
@@ -52,20 +54,25 @@ const keptChanges = 20
 // ApplyHook takes over a full lead from an account hook that came at the given
 // time (product.md §6 › Freshness). A hook newer than the card is applied; one
 // of the same second with another stage, or without a time, marks the card
-// dirty; an older one is left alone. It reports whether the card changed.
+// dirty; an older one is left alone. So does one that is older than an own write
+// and newer than everything seen before: the write left alone what the hook
+// tells. It reports whether the card changed.
 func (c *LeadCard) ApplyHook(l Lead, at time.Time) bool {
 	switch {
 	case l.UpdatedAt == 0:
 		c.stage(l, at)
 		c.MarkDirty(at)
 		return true
-	case l.UpdatedAt < c.Lead.UpdatedAt:
+	case l.UpdatedAt < c.SeenTo:
 		return false
-	case l.UpdatedAt == c.Lead.UpdatedAt:
+	case l.UpdatedAt <= c.Lead.UpdatedAt:
 		if l.StatusID == c.Lead.StatusID && l.PipelineID == c.Lead.PipelineID && l.ResponsibleID == c.Lead.ResponsibleID && l.Price == c.Lead.Price {
+			c.SeenTo = l.UpdatedAt
 			return false
 		}
-		c.stage(l, at)
+		if l.UpdatedAt > c.PlacedAt { // else it may tell of the time before the bridge moved the lead
+			c.stage(l, at)
+		}
 		c.MarkDirty(at)
 		return true
 	}
@@ -100,11 +107,34 @@ func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
 // ApplyOwn takes over what the bridge itself wrote: no change to tell the
 // operator of.
 func (c *LeadCard) ApplyOwn(l Lead, at time.Time) {
-	if c.Lead.StatusID != l.StatusID || c.Lead.PipelineID != l.PipelineID {
-		c.StageSince = at.Unix()
+	switch {
+	case c.Lead.ID == 0:
+		c.SeenTo, c.StageSince = l.UpdatedAt, at.Unix()
+	case c.Lead.StatusID != l.StatusID || c.Lead.PipelineID != l.PipelineID:
+		c.PlacedAt, c.StageSince = l.UpdatedAt, at.Unix()
 	}
 	c.Lead = l
 	c.ReadAt = at
+}
+
+// Disown takes back the changes noted since a write of the bridge's own left
+// that are that write: its hook may come before its answer. wrote holds what was
+// written and is zero elsewhere.
+func (c *LeadCard) Disown(wrote Lead, since time.Time) {
+	c.Changes = slices.DeleteFunc(c.Changes, func(ch CardChange) bool {
+		if ch.At.Before(since) {
+			return false
+		}
+		switch ch.What {
+		case ChangedStage:
+			return wrote.StatusID != 0 && ch.To == float64(wrote.StatusID)
+		case ChangedResponsible:
+			return wrote.ResponsibleID != 0 && ch.To == float64(wrote.ResponsibleID)
+		case ChangedPrice:
+			return wrote.Price != 0 && ch.To == wrote.Price
+		}
+		return false
+	})
 }
 
 // MarkDirty says the card must be read again.
@@ -131,7 +161,7 @@ func (c *LeadCard) take(l Lead, at time.Time) {
 		}
 	}
 	c.Lead = l
-	c.ReadAt = at
+	c.SeenTo, c.ReadAt = l.UpdatedAt, at
 }
 
 func (c *LeadCard) stage(l Lead, at time.Time) {

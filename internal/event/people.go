@@ -24,9 +24,9 @@ type Client struct {
 	ContactID  int64     `json:"contact_id,omitempty"`
 	CompanyID  int64     `json:"company_id,omitempty"` // assigned by an operator's link
 	LinkedAt   time.Time `json:"linked_at,omitzero"`
-	Leads      []Link    `json:"leads,omitempty"`      // newest last
-	InfoChat   string    `json:"info_chat,omitempty"`  // chat whose reply carried contact_info
-	Accepted   time.Time `json:"accepted,omitzero"`    // the newest chat_accepted
+	Leads      []Link    `json:"leads,omitempty"`     // newest last
+	InfoChat   string    `json:"info_chat,omitempty"` // chat whose reply carried contact_info
+	Accepted   time.Time `json:"accepted,omitzero"`   // the newest chat_accepted
 	UpdatedAt  time.Time `json:"updated_at,omitzero"`
 	ReceivedAt time.Time `json:"received_at,omitzero"` // newest event that described them
 }

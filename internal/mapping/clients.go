@@ -34,7 +34,7 @@ func (s *session) person(o event.Object) person {
 		p.company = line(names.Organization(firstOf(id(o, "organization", "organization_id"), id(o, "organization", "id"))))
 	}
 	for _, t := range few(o, "tags") {
-		p.tags = appendNew(p.tags, line(firstOf(names.Tag(firstOf(id(t, "tag_id"), id(t, "id"))), str(t, "title"))))
+		p.tags = appendNew(p.tags, line(firstOf(names.Tag(tagID(t)), str(t, "title"))))
 	}
 	p.phones = appendNew(nil, phone.Soft(str(o, "visitor", "phone"), s.p.env.Region))
 	p.emails = appendNew(nil, phone.Email(str(o, "visitor", "email")))
@@ -45,6 +45,17 @@ func (s *session) person(o event.Object) person {
 	}
 	return p
 }
+
+// toldTags are a client's tags by the names the event itself told, so that one
+// renamed or merged since counts as changed.
+func (s *session) toldTags(o event.Object) (tags []string) {
+	for _, t := range few(o, "tags") {
+		tags = appendNew(tags, line(firstOf(str(t, "title"), s.in.names().Tag(tagID(t)))))
+	}
+	return tags
+}
+
+func tagID(tag event.Object) string { return firstOf(id(tag, "tag_id"), id(tag, "id")) }
 
 // agent names an agent as `agents` of the config may: by e-mail where some
 // channel event told it, else by id.
@@ -97,6 +108,7 @@ func (s *session) changes(e *event.Entity, now person) {
 		return
 	}
 	was := s.person(s.in.Last)
+	was.tags = s.toldTags(s.in.Last)
 	for _, f := range []struct{ name, was, now string }{
 		{"name", was.name, now.name}, {"company", was.company, now.company}, {"responsible", was.responsible, now.responsible},
 	} {

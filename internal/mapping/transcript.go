@@ -111,7 +111,7 @@ func operators(in *Input) map[string]string {
 // closing are the lines under a transcript: rating and operators.
 func (p *Program) closing(in *Input) []string {
 	var out []string
-	rate := line(firstOf(str(in.Fields, "chat", "rate"), str(in.Fields, "extra", "chat_rate")))
+	rate := line(firstOf(str(in.Fields, "chat", "rate"), str(in.Fields, "chat_rate")))
 	switch rate {
 	case "":
 	case "positive":

@@ -34,7 +34,7 @@ func TestTranscript(t *testing.T) {
 		{"no times", obj{"chat": obj{"messages": []any{msg("a", 0, "visitor", "")}}}, 5, "Чат\nПосетитель: a"},
 		{"invitation", obj{"chat": obj{"invitation": "Need help?", "messages": []any{msg("yes", at, "visitor", "")}}}, 0,
 			"Чат\nПриглашение: Need help?\n10.10.2022\n13:07 Посетитель: yes"},
-		{"undocumented rating", obj{"extra": obj{"chat_rate": "5"}, "chat": obj{"messages": []any{msg("a", at, "visitor", "")}}}, 0,
+		{"undocumented rating", obj{"chat_rate": "5", "chat": obj{"messages": []any{msg("a", at, "visitor", "")}}}, 0,
 			"Чат\n10.10.2022\n13:07 Посетитель: a\nОценка: 5"},
 		{"plain messages are the fall-back", obj{"plain_messages": " a: b\r\nc: d ", "html_messages": "<b>no</b>", "agents": agents[:1]}, 0, "a: b\nc: d\nОператоры: Thomas Anderson"},
 		{"plain messages once", obj{"plain_messages": "a: b"}, at, ""},

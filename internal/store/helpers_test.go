@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(powerEnv) != "" {
+		powerChild()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -140,7 +140,7 @@ func (k *Keeper) stale(tx *store.Tx, conn string, e amocrm.FeedEvent) (int64, er
 	if err != nil || !ok {
 		return 0, err
 	}
-	if e.EntityType == "lead" && (card.Dirty || card.Lead.UpdatedAt >= e.CreatedAt) {
+	if e.EntityType == "lead" && (card.Dirty || card.SeenTo >= e.CreatedAt) {
 		return 0, nil // a hook or an own write was quicker
 	}
 	card.MarkDirty(time.Now())
@@ -295,11 +295,18 @@ func (k *Keeper) markers(ctx context.Context) error {
 // subscriptions watches the connections' hooks and, where setup is automatic,
 // restores a missing or disabled one without touching anybody else's.
 func (k *Keeper) subscriptions(ctx context.Context) error {
+	hears := false
+	defer func() {
+		k.mu.Lock()
+		k.hears = hears
+		k.mu.Unlock()
+	}()
 	for _, c := range k.connections() {
-		state, err := k.subscription(ctx, c)
+		state, contacts, err := k.subscription(ctx, c)
 		if err != nil {
 			return err
 		}
+		hears = hears || state == "ok" && contacts
 		k.mu.Lock()
 		before := k.hooks[c.Name]
 		k.hooks[c.Name] = state
@@ -311,17 +318,19 @@ func (k *Keeper) subscriptions(ctx context.Context) error {
 	return nil
 }
 
-func (k *Keeper) subscription(ctx context.Context, c Connection) (string, error) {
+// subscription looks at one connection's hook: its state, and whether new and
+// changed contacts are among what it is sent.
+func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, contacts bool, err error) {
 	if c.HookURL == "" {
-		return "off", nil
+		return "off", false, nil
 	}
 	list, err := k.crm.Webhooks(ctx, c.HookURL)
 	var refused *amocrm.Refused
 	if errors.As(err, &refused) {
-		return "unknown", nil // no right to look
+		return "unknown", false, nil // no right to look
 	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	var have *amocrm.WebhookInfo
 	for i := range list {
@@ -330,20 +339,20 @@ func (k *Keeper) subscription(ctx context.Context, c Connection) (string, error)
 		}
 	}
 	if have != nil && !have.Disabled {
-		return "ok", nil
+		return "ok", slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
 	}
 	if c.Setup {
 		if _, err := k.crm.SubscribeWebhook(ctx, c.HookURL, HookSettings()); err != nil {
 			if errors.As(err, &refused) {
-				return "missing", nil
+				return "missing", false, nil
 			}
-			return "", err
+			return "", false, err
 		}
 		k.log.Info("hook subscription restored", "connection", c.Name)
-		return "ok", nil
+		return "ok", true, nil
 	}
 	if have != nil {
-		return "disabled", nil
+		return "disabled", false, nil
 	}
-	return "missing", nil
+	return "missing", false, nil
 }

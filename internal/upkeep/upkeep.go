@@ -70,6 +70,7 @@ type Keeper struct {
 	dirty map[string]map[int64]bool // connection → leads to be read again
 	wake  chan struct{}
 	hooks map[string]string // connection → state of its subscription
+	hears bool              // some connection is told of new contacts by hook
 }
 
 // New returns a keeper; Run sets it to work.
@@ -105,6 +106,15 @@ func (k *Keeper) Doubtful() { poke(k.doubtful) }
 func (k *Keeper) Complete() bool {
 	at := k.synced.Load()
 	return at != 0 && time.Since(time.Unix(at, 0)) < k.cfg.Sweep+time.Minute
+}
+
+// HearsContacts reports whether amoCRM tells some connection of the account of
+// new and changed contacts by hook, so that the directory knows what a manager
+// has just made by hand.
+func (k *Keeper) HearsContacts() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.hears
 }
 
 // Hooks returns how the connection's hook subscription stands: ok, missing,

@@ -60,7 +60,7 @@ func Open(cfg *config.Config, conn *config.Connection, dict *amocrm.Dictionary, 
 	r.disp.OnEnd(func(seq uint64) { r.done <- seq })
 	shared := &delivery.Account{
 		Host: conn.AmoCRM.Host, CRM: box, Dict: func() *amocrm.Dictionary { return dict },
-		Doubtful: func() {}, Complete: func() bool { return false }, Idle: func() bool { return true },
+		Doubtful: func() {}, Complete: func() bool { return false }, HearsContacts: func() bool { return false }, Idle: func() bool { return true },
 	}
 	r.disp.SetConnections([]*delivery.Connection{app.Delivery(conn, shared, dict)})
 	box.dict, box.ledger = dict, r.disp

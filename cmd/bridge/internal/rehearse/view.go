@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -151,6 +152,9 @@ func show(v any) string {
 		return "nothing"
 	}
 	s := fmt.Sprintf("%q", v)
+	if t := text(v); t != "" {
+		s = strconv.Quote(t)
+	}
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
 	}
