@@ -102,6 +102,7 @@ func (j *job) note(l *event.CallLog, late bool) *event.Call {
 	c := &event.Call{
 		Chat: j.msg.Chat, N: l.N, Incoming: l.Type != "outgoing", Phone: l.Phone, Record: l.Record,
 		Status: l.Status, Reason: text(j.msg.Fields, "call", "reason"), LateAsset: late,
+		Answered: !l.Connected.IsZero(),
 	}
 	if !l.Connected.IsZero() && l.Ended.After(l.Connected) {
 		c.Duration = int(l.Ended.Sub(l.Connected).Seconds())

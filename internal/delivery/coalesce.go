@@ -22,6 +22,9 @@ func (j *job) superseded(ctx context.Context, in *mapping.Input, f *found, want 
 	if !slices.Contains(coalesced, j.msg.Kind) || j.ev.Replays > 0 || len(want.Notes)+len(want.Tasks)+len(want.Calls) > 0 {
 		return 0
 	}
+	if in.Last == nil && slices.Contains(clientStates, j.msg.Kind) {
+		return 0 // the next is compared with this first sight of the client
+	}
 	if (want.Contact != nil && f.contact == nil) || (want.Lead != nil && f.lead == nil) {
 		return 0 // something is to be made: others wait for it
 	}

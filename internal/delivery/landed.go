@@ -177,6 +177,7 @@ func (j *job) contactMade(ch event.Change, cid int64, res amocrm.Result) {
 	j.client.ContactID = cid
 	item := itemOf(ch)
 	contact := j.contactFrom(item, cid, res)
+	j.c.Account.misses.drop(directoryKeys(contact, j.c.Region))
 	now := time.Now()
 	j.effect(func(tx *store.Tx) error {
 		key := store.Key(j.c.Name, "contact", id(cid))
@@ -244,7 +245,9 @@ func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 		if err != nil {
 			return err
 		}
-		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, directoryKeys(contact, j.c.Region)); err != nil {
+		keys := directoryKeys(contact, j.c.Region)
+		j.c.Account.misses.drop(keys)
+		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, keys); err != nil {
 			return err
 		}
 		return j.linkClient(tx, ch.EntityID)

@@ -29,6 +29,15 @@ func (m *misses) add(key string, now time.Time) {
 	m.at[key] = now
 }
 
+// drop forgets misses: from now on the contact directory knows these keys.
+func (m *misses) drop(keys []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range keys {
+		delete(m.at, k)
+	}
+}
+
 func (m *misses) has(key string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

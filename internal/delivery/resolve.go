@@ -155,6 +155,7 @@ func (j *job) directorySuffices() bool {
 // learnContact has the store remember a contact that was read.
 func (j *job) learnContact(card *event.ContactCard, keys []string) {
 	c := *card
+	j.c.Account.misses.drop(keys)
 	j.effect(func(tx *store.Tx) error {
 		old, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(c.Contact.ID)))
 		if err != nil {
