@@ -189,12 +189,8 @@ var errOAuthStopped = errors.New("not looked at: an OAuth account can be asked o
 
 func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, clients map[string]app.Looker) (*app.Look, error) {
 	hook := hookURL(cfg, conn)
-	if running != nil {
-		look, err := running.look(ctx, conn.Name, hook, c.Fix)
-		if err == nil || trouble(err) != "" {
-			return look, err
-		}
-		// A connection it does not have yet: as if it did not run.
+	if running != nil && running.works(ctx, conn) {
+		return running.look(ctx, conn.Name, hook, c.Fix)
 	}
 	if conn.AmoCRM.OAuth != nil {
 		return nil, errOAuthStopped

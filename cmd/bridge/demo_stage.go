@@ -34,6 +34,7 @@ type stage struct {
 	amoSrv *http.Server
 	app    *app.App
 	public string // http://127.0.0.1:…
+	far    string // the emulated account, likewise
 	dir    string // removed at the end; "" if it is kept
 	client *http.Client
 
@@ -73,13 +74,16 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	if s.app, err = app.New(cfg, app.Options{Version: versionText(), Log: log}); err != nil {
 		return nil, err
 	}
-	s.public = "http://" + s.app.PublicAddr()
-	s.amo.Subscribe(s.public + "/amocrm/demo/" + demoHook)
+	s.public, s.far = "http://"+s.app.PublicAddr(), "http://"+l.Addr().String()
+	s.amo.Subscribe(s.hooks())
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() { s.ran <- s.app.Run(ctx, nil) }()
 	return s, nil
 }
+
+// hooks is where amoCRM sends its hooks.
+func (s *stage) hooks() string { return s.public + "/amocrm/demo/" + demoHook }
 
 func demoConfig(amo, data, admin string) string {
 	return fmt.Sprintf(`listen: "127.0.0.1:0"

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
@@ -54,12 +55,14 @@ func openDesk(ctx context.Context, cfg *config.Config, readOnly bool) (desk, err
 			return nil, hinted{fmt.Errorf("there is no store at %s yet", storePath(cfg)), "`bridge run` makes it"}
 		}
 	}
-	s, err := app.OpenStopped(cfg, options(), readOnly)
-	switch {
-	case err == nil:
-		return s, nil
-	case !errors.Is(err, store.ErrLocked):
-		return nil, outside{err}
+	if !isLocked(storePath(cfg)) {
+		s, err := app.OpenStopped(cfg, options(), readOnly)
+		switch {
+		case err == nil:
+			return s, nil
+		case !errors.Is(err, store.ErrLocked):
+			return nil, outside{err}
+		}
 	}
 	a := newAdmin(cfg)
 	if err := a.alive(ctx); err != nil {
@@ -87,16 +90,24 @@ func (a *admin) serves(ctx context.Context) bool {
 	if a.alive(ctx) != nil {
 		return false
 	}
+	for _, c := range a.cfg.Connections {
+		if a.works(ctx, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// works reports whether the running bridge has this connection, on the same
+// account: the config may have been changed since it read it.
+func (a *admin) works(ctx context.Context, c *config.Connection) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	have, err := a.Connections(ctx)
 	if err != nil {
 		return false
 	}
-	for _, h := range have {
-		if c := a.cfg.Connection(h.Name); c != nil && c.AmoCRM.Account == h.Account && h.State != console.ConnectionRemoved {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(have, func(h console.Connection) bool {
+		return h.Name == c.Name && h.Account == c.AmoCRM.Account && h.State != console.ConnectionRemoved
+	})
 }

@@ -57,6 +57,9 @@ func (c initCmd) Run(e *env) error {
 	if problems != nil {
 		return fmt.Errorf("what was to be written is no good config: %w", problems)
 	}
+	if err := os.MkdirAll(filepath.Dir(c.Out), 0o700); err != nil {
+		return outside{err}
+	}
 	if err := renameio.WriteFile(c.Out, text, 0o600); err != nil {
 		return outside{err}
 	}

@@ -149,7 +149,7 @@ func (c planCmd) account(ctx context.Context, cfg *config.Config, conn *config.C
 		return err
 	}
 	a, running := d.(*admin)
-	if !running {
+	if !running || !a.works(ctx, conn) { // stopped, or running with another config
 		acc, err := direct(ctx, conn, from)
 		if err != nil {
 			d.Close()
@@ -190,8 +190,16 @@ func (p *planned) print(w io.Writer, conn *config.Connection) {
 		s.printf("%s it repeats event %d: nothing would be done. Were it new:", s.m.warn, p.RepeatOf)
 	}
 	s.rules(p.Rules)
-	s.match("contact", p.Contact, conn.AmoCRM.Account)
-	s.match("lead", p.Lead, conn.AmoCRM.Account)
+	for _, m := range []struct {
+		what string
+		*event.Match
+	}{{"contact", p.Contact}, {"lead", p.Lead}} {
+		if m.Match != nil && m.Created {
+			s.printf("%s: a new one%s", m.what, dash(m.Why))
+		} else {
+			s.match(m.what, m.Match, conn.AmoCRM.Account)
+		}
+	}
 	s.list("warnings", p.Warnings)
 	s.printf("it would be %s%s", strings.ToUpper(string(p.State)), because(p.Reason))
 	if p.Detail != "" {

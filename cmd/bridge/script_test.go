@@ -107,7 +107,7 @@ func startEmulator(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // amo WHAT… is a person's hand in the account: contact NAME PHONE, contacts N,
-// move LEAD STAGE, revoke, list (leads, contacts, notes, tasks and writes so far).
+// revoke, list (what there is), writes (how many requests were no reads).
 func amo(ts *testscript.TestScript, _ bool, args []string) {
 	a := worldOf(ts).amo
 	switch args[0] {

@@ -263,6 +263,8 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	switch {
 	case !ev.State.Settled():
 		return &console.Conflict{Why: "the event is " + string(ev.State) + " already"}
+	case ev.Reason == event.Duplicate:
+		return &console.Conflict{Why: "it is a repeat (" + ev.Detail + "); replay the first one"}
 	case ev.Reason == event.Forgotten:
 		return &console.Conflict{Why: "its person was forgotten; there is nothing left to replay"}
 	case tx.Body(seq) == nil:

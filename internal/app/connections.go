@@ -54,6 +54,7 @@ func (a *App) apply(cfg *config.Config) {
 	a.mu.Lock()
 	for _, c := range cfg.Connections {
 		delete(a.removed, c.Name)
+		a.metrics.Meet(c.Name)
 		if a.accounts[c.AmoCRM.Host] == nil {
 			a.accounts[c.AmoCRM.Host] = a.openAccount(c)
 		}

@@ -100,7 +100,9 @@ rules:
   - name: transcript
     on: [chat_finished]
     note: {to: lead, text: '{{ transcript() }}'}
-`, after: []func(*person) []byte{func(p *person) []byte { return p.finished(said(then, "v:Привет от "+p.Name, "a:Добрый день")) }},
+`, after: []func(*person) []byte{func(p *person) []byte {
+				return p.finished(said(then, "v:Привет от "+p.Name, "a:Добрый день"))
+			}},
 		},
 		{
 			endpoint: "leads/notes, call", method: "POST", path: "/api/v4/leads/notes", before: []func(*person) []byte{accepted},
@@ -124,8 +126,12 @@ rules:
 		},
 		{
 			endpoint: "tasks", method: "PATCH", path: "/api/v4/tasks", conn: ruleLead,
-			before: []func(*person) []byte{accepted, func(p *person) []byte { return p.task("created_task", p.Number, 0, "Позвонить", then.AddDate(0, 0, 3)) }},
-			after:  []func(*person) []byte{func(p *person) []byte { return p.task("completed_task", p.Number, 0, "Позвонить", then.AddDate(0, 0, 3)) }},
+			before: []func(*person) []byte{accepted, func(p *person) []byte {
+				return p.task("created_task", p.Number, 0, "Позвонить", then.AddDate(0, 0, 3))
+			}},
+			after: []func(*person) []byte{func(p *person) []byte {
+				return p.task("completed_task", p.Number, 0, "Позвонить", then.AddDate(0, 0, 3))
+			}},
 		},
 	}
 }

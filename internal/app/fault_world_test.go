@@ -45,6 +45,9 @@ type lab struct {
 	door *pipes // the public listener of the running bridge
 	stop func()
 	end  error // how the last bridge ended
+
+	mu   sync.Mutex
+	life int // which bridge it is; a killed one answers nobody any more
 }
 
 type labSetup struct {
@@ -174,6 +177,9 @@ func (l *lab) restart() {
 func (l *lab) kill() {
 	l.t.Helper()
 	synctest.Wait() // nothing is half written: a commit is no waiting
+	l.mu.Lock()
+	l.life++
+	l.mu.Unlock()
 	l.wire.cut()
 	next := filepath.Join(l.t.TempDir(), "data")
 	raw, err := os.ReadFile(filepath.Join(l.dir, app.StoreFile))
@@ -215,8 +221,15 @@ func (l *lab) settle(within time.Duration) {
 	l.await("everything settled", within, func() bool { return l.app.Store().Counts(e2eName).Pending == 0 })
 }
 
+func (l *lab) which() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.life
+}
+
 // post sends a body as Jivo does and returns the status; 0: no answer.
 func (l *lab) post(body []byte) int {
+	life := l.which()
 	c := &http.Client{Transport: &http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}, Timeout: time.Minute}
 	res, err := c.Post("http://bridge/jivo/"+e2eName+"/"+e2eSecret, "application/json", bytes.NewReader(body))
 	if err != nil {
@@ -224,6 +237,9 @@ func (l *lab) post(body []byte) int {
 	}
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, res.Body) // the status says it all
+	if life != l.which() {
+		return 0
+	}
 	return res.StatusCode
 }
 

@@ -188,8 +188,11 @@ func (a *application) contact(it amocrm.HookItem) error {
 	case it.Contact == nil || it.Action == "note":
 		return nil
 	}
+	if ok && it.Contact.UpdatedAt != 0 && it.Contact.UpdatedAt < card.Contact.UpdatedAt {
+		return a.lateContact(key, card, *it.Contact)
+	}
 	if len(it.Contact.Phones)+len(it.Contact.Emails) > 0 || !it.Contact.Partial {
-		if err := a.tx.SetContactKeys(a.c.Account, it.ID, phone.Keys(event.Texts(it.Contact.Phones), event.Texts(it.Contact.Emails), a.c.Region)); err != nil {
+		if err := a.tx.SetContactKeys(a.c.Account, it.ID, a.keysOf(*it.Contact)); err != nil {
 			return err
 		}
 	}
@@ -204,10 +207,31 @@ func (a *application) contact(it amocrm.HookItem) error {
 		}
 		card.Contact, card.ReadAt = c, a.at
 	case c.UpdatedAt == 0 || !sameContact(c, card.Contact):
-		card.Dirty = c.UpdatedAt >= card.Contact.UpdatedAt || c.UpdatedAt == 0
+		card.Dirty = true
 	}
 	card.Contact.ID = it.ID
 	return store.Set(a.tx, store.Cards, key, card)
+}
+
+// lateContact takes over a hook that is older than the card: nothing, unless it
+// tells of a phone or e-mail the card lacks. One that was added by hand just
+// before a write of the bridge's own may still stand, so it is found by, and the
+// contact is read before it is written again.
+func (a *application) lateContact(key string, card event.ContactCard, c event.Contact) error {
+	known, told := a.keysOf(card.Contact), a.keysOf(c)
+	if !slices.ContainsFunc(told, func(k string) bool { return !slices.Contains(known, k) }) {
+		return nil
+	}
+	keys := slices.Compact(slices.Sorted(slices.Values(append(told, known...))))
+	if err := a.tx.SetContactKeys(a.c.Account, c.ID, keys); err != nil {
+		return err
+	}
+	card.Dirty = true
+	return store.Set(a.tx, store.Cards, key, card)
+}
+
+func (a *application) keysOf(c event.Contact) []string {
+	return phone.Keys(event.Texts(c.Phones), event.Texts(c.Emails), a.c.Region)
 }
 
 // sameContact reports whether a hook tells nothing the card does not hold.
@@ -234,16 +258,28 @@ func merge(a, b map[int64]event.Values) map[int64]event.Values {
 const entityLeads = "leads"
 
 func (a *application) task(it amocrm.HookItem) error {
-	if it.Action == "delete" {
+	if it.Action == "delete" || (it.Task != nil && it.Task.EntityType != entityLeads) {
 		return a.dropTask(it.ID)
 	}
-	if it.Task == nil || it.Task.EntityType != entityLeads {
+	if it.Task == nil {
 		return nil
 	}
-	if err := store.Set(a.tx, store.Positions, store.Key(a.c.Name, "task", strconv.FormatInt(it.ID, 10)), it.Task.EntityID); err != nil {
+	key := store.Key(a.c.Name, "task", strconv.FormatInt(it.ID, 10))
+	stood, ok, err := store.Get[int64](a.tx, store.Positions, key)
+	if err != nil {
 		return err
 	}
-	return a.withLead(it.Task.EntityID, func(card *event.LeadCard) { card.SetTask(*it.Task) })
+	if ok && stood != it.Task.EntityID { // it was put on another lead
+		if err := a.dropTask(it.ID); err != nil {
+			return err
+		}
+	}
+	followed := false
+	err = a.withLead(it.Task.EntityID, func(card *event.LeadCard) { followed = true; card.SetTask(*it.Task) })
+	if err != nil || !followed {
+		return err
+	}
+	return store.Set(a.tx, store.Positions, key, it.Task.EntityID)
 }
 
 // dropTask: a delete names the task only, so where it stood was remembered.

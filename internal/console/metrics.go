@@ -154,6 +154,18 @@ func (m *Metrics) Reloaded(ok bool) {
 	m.reloaded.Set(0)
 }
 
+// Meet makes the series of a connection whose labels are known before anything
+// happens, at 0, so that alerts on them see the first rise.
+func (m *Metrics) Meet(connection string) {
+	for _, outcome := range []string{"found", "missing", "resent"} { // delivery.Observer.InDoubt
+		m.inDoubt.WithLabelValues(connection, outcome)
+	}
+	for _, result := range []string{"fresh", "stale", "none"} {
+		m.card.WithLabelValues(connection, result)
+	}
+	m.unresolved.WithLabelValues(connection)
+}
+
 // Drop forgets the gauges of a connection that was taken out of the config.
 // Its counters stay: they are history.
 func (m *Metrics) Drop(connection string) { m.unresolved.DeleteLabelValues(connection) }

@@ -180,3 +180,13 @@ func TestMetrics_AreServed(t *testing.T) {
 		}
 	}
 }
+
+func TestMetrics_AConnectionHasItsSeriesBeforeAnythingHappens(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	NewMetrics(reg, "v1", nil).Meet("shop")
+	for name, want := range map[string]int{"bridge_in_doubt_total": 3, "bridge_reply_card_total": 3, "bridge_unresolved_names": 1} {
+		if n, err := testutil.GatherAndCount(reg, name); err != nil || n != want {
+			t.Errorf("%s: %d series, want %d (%v)", name, n, want, err)
+		}
+	}
+}

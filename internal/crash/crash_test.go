@@ -75,11 +75,11 @@ func build(t *testing.T, flags ...string) string {
 // point the bridge kills itself there (struck), or is killed when that takes too
 // long.
 func (f *field) life(rnd *rand.Rand, plain, armed, point string, long bool) (killed, struck bool) {
-	bin, patience := plain, time.Duration(rnd.IntN(400))*time.Millisecond
+	bin, patience := plain, time.Duration(rnd.IntN(300))*time.Millisecond
 	var env []string
 	if point != "" {
-		bin, patience = armed, 3*time.Second
-		env = append(env, fmt.Sprintf("BRIDGE_CRASH=%s:%d", point, 1+rnd.IntN(40)))
+		bin, patience = armed, 1500*time.Millisecond
+		env = append(env, fmt.Sprintf("BRIDGE_CRASH=%s:%d", point, 1+rnd.IntN(25)))
 	}
 	if long {
 		bin, patience, env = plain, 4*time.Second, nil
@@ -94,8 +94,7 @@ func (f *field) life(rnd *rand.Rand, plain, armed, point string, long bool) (kil
 	case <-p.ended:
 		return p.killed(f.t), true
 	case <-time.After(patience):
-		_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may have ended this instant
-		<-p.ended
+		p.kill()
 	}
 	return p.killed(f.t), false
 }
@@ -109,6 +108,11 @@ type process struct {
 }
 
 func (f *field) start(bin string, env ...string) *process {
+	return f.launch([]string{bin}, env)
+}
+
+// launch starts a bridge; command is the binary and what it runs under.
+func (f *field) launch(command, env []string) *process {
 	f.t.Helper()
 	f.starts++
 	p := &process{up: make(chan struct{}), ended: make(chan struct{}), log: filepath.Join(f.t.TempDir(), "log")}
@@ -116,7 +120,8 @@ func (f *field) start(bin string, env ...string) *process {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	p.cmd = exec.Command(bin, "run", "-c", f.config)
+	p.cmd = exec.Command(command[0], append(command[1:], "run", "-c", f.config)...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // strace and the bridge under it end together
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
@@ -129,6 +134,12 @@ func (f *field) start(bin string, env ...string) *process {
 	}()
 	go f.awaitUp(p)
 	return p
+}
+
+// kill ends the process, and waits for that; it may have ended this instant.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.ended
 }
 
 // killed reports whether the process was ended by SIGKILL; any other end is a

@@ -195,7 +195,7 @@ func (g *generator) visit(ctx context.Context, rnd *rand.Rand, n int) {
 	g.mu.Unlock()
 	switch rnd.IntN(4) {
 	case 0:
-		text := fmt.Sprintf("Перезвоните мне %d", n)
+		text := fmt.Sprintf("Перезвоните мне %d!", n)
 		g.expect(text, "note and task", g.send(ctx, rnd, v.Offline(text), "offline_message of "+text))
 	case 1:
 		bodies := v.Call("incoming", true)

@@ -96,6 +96,16 @@ func (a *Account) newUnsorted(item obj, by int64) *Unsorted {
 	return u
 }
 
+// LeaveForm has somebody fill in the form of a site that amoCRM itself serves: an
+// unsorted lead, at no cost to the API's budget. It returns its uid.
+func (a *Account) LeaveForm(site string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := a.newUnsorted(obj{"source_name": site, "source_uid": a.hex(8)}, a.st.TokenUser)
+	a.postHooks()
+	return u.UID
+}
+
 func (a *Account) addUnsorted(u *Unsorted) {
 	u.UID, u.CreatedAt = a.hex(32), a.opt.Now().Unix()
 	a.st.Unsorted = append(a.st.Unsorted, u)

@@ -127,7 +127,8 @@ type Call struct {
 	N         int
 	Incoming  bool
 	Phone     string
-	Duration  int // seconds
+	Answered  bool // an agent took it
+	Duration  int  // seconds
 	Record    string
 	Status    string // end | error
 	Reason    string

@@ -39,12 +39,11 @@ func (s *session) apply(r *rule, d *event.Desired) {
 	}
 }
 
-// call completes the call delivery has put together. Nobody talked if no time
-// passed between agent_connected and the end.
+// call completes the call delivery has put together.
 func (s *session) call(r *rule) event.Call {
 	c := *s.in.Call
 	c.Key, c.To = r.name, r.call.to
-	if c.Incoming && c.Status == "error" && c.Duration == 0 && !c.LateAsset && c.CallBack == "" {
+	if c.Incoming && c.Status == "error" && !c.Answered && !c.LateAsset && c.CallBack == "" {
 		c.CallBack = s.p.texts.callBack
 		if c.Phone != "" {
 			c.CallBack += ": " + line(c.Phone)

@@ -209,6 +209,7 @@ func crmClientFields(more obj) obj {
 func TestClient_TheLinkedContactIsFilled(t *testing.T) {
 	whole := event.Entity{Update: event.Fill, Name: "John Smith", Company: "Company", Responsible: "two@example.com",
 		Phones: []string{"+79990000001", "+14084987855"}, Emails: []string{"johnsmith@mail.com"}}
+	sameTags := []any{obj{"tag_id": "6"}, obj{"title": "Eight"}}
 	for _, c := range []struct {
 		name, kind string
 		last       obj
@@ -216,8 +217,9 @@ func TestClient_TheLinkedContactIsFilled(t *testing.T) {
 		tags, gone []string
 	}{
 		{"first sight", "created_client", nil, nil, nil, nil},
-		{"nothing changed", "updated_client", crmClientFields(nil), nil, nil, nil},
-		{"name changed", "updated_client", crmClientFields(obj{"name": "J"}), []string{"name"}, nil, nil},
+		{"nothing changed", "updated_client", crmClientFields(obj{"tags": sameTags}), nil, nil, nil},
+		{"a tag renamed or merged since", "updated_client", crmClientFields(nil), nil, []string{"NewOne"}, []string{"Old"}},
+		{"name changed", "updated_client", crmClientFields(obj{"name": "J", "tags": sameTags}), []string{"name"}, nil, nil},
 		{"tags changed", "updated_client", crmClientFields(obj{"tags": []any{obj{"tag_id": "6"}, obj{"title": "Gone"}}}), nil, []string{"Eight"}, []string{"Gone"}},
 		{"the event says what changed", "assigned_agent_to_client", nil, []string{"responsible"}, nil, nil},
 		{"the event says what changed too", "changed_client_company", nil, []string{"company"}, nil, nil},

@@ -77,7 +77,7 @@ func TestDefaults_Golden(t *testing.T) {
 		{"client_updated_anonymous", "client_updated", anonymous(obj{"client_id": "2198"}), fresh, nil},
 		{"call_event_ringing", "call_event", callOf("start"), fresh, nil},
 		{"call_event_end", "call_event", callOf("end"), fresh, func(in *Input) {
-			in.Call = &event.Call{Chat: "4398", N: 1, Incoming: true, Phone: "+79990000002", Duration: 42, Record: "http://example.com/record.mp3", Status: "end"}
+			in.Call = &event.Call{Chat: "4398", N: 1, Incoming: true, Phone: "+79990000002", Answered: true, Duration: 42, Record: "http://example.com/record.mp3", Status: "end"}
 		}},
 		{"call_event_nobody_answered", "call_event", callOf("error"), known, func(in *Input) {
 			linked(in)
@@ -87,7 +87,7 @@ func TestDefaults_Golden(t *testing.T) {
 			in.Call = &event.Call{Chat: "4398", N: 1, Phone: "+79990000002", Status: "error"}
 		}},
 		{"call_event_broke_off", "call_event", callOf("error"), fresh, func(in *Input) {
-			in.Call = &event.Call{Chat: "4398", N: 1, Incoming: true, Phone: "+79990000002", Duration: 5, Status: "error"}
+			in.Call = &event.Call{Chat: "4398", N: 1, Incoming: true, Phone: "+79990000002", Answered: true, Status: "error"}
 		}},
 		{"call_event_late_record", "call_event", callOf("end"), known, func(in *Input) {
 			in.Call = &event.Call{Chat: "4398", N: 1, Incoming: true, Record: "http://example.com/record.mp3", Status: "error", LateAsset: true}

@@ -156,7 +156,8 @@ func finish(e *event.Entity) {
 }
 
 // finishContact adds what is known of the client to a contact that may be
-// made by this event: every phone and e-mail, and, at creation, attributes.
+// made by this event: every phone and e-mail, and, at creation, attributes and
+// the name if the event gives none.
 func (s *session) finishContact(e *event.Entity) {
 	finish(e)
 	s.channelClient(e)
@@ -172,6 +173,9 @@ func (s *session) finishContact(e *event.Entity) {
 	}
 	if s.crm.Contact.ID != "" {
 		return
+	}
+	if e.Name == "" || e.Name == s.p.texts.visitor+" "+str(s.in.Fields, "visitor", "number") {
+		set(&e.Name, line(s.in.client().Name)) // better than one made up
 	}
 	for k, v := range s.in.client().Attributes {
 		setSoft(e, k, line(v))

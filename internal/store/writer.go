@@ -74,6 +74,7 @@ func (s *Store) submit(ctx context.Context, to chan *request, r *request) error 
 // write is the writer's goroutine.
 func (s *Store) write() {
 	defer close(s.stopped)
+	crashpoint.Pin()
 	debug.SetPanicOnFault(true) // a page that cannot be read becomes ErrCorrupt, not a crash
 	for {
 		select {

@@ -48,6 +48,9 @@ func Names(conn *config.Connection, spec Account) (*amocrm.Dictionary, error) {
 	n.d.Pipelines[0].Main = true
 	for i := range n.d.Pipelines {
 		p := &n.d.Pipelines[i]
+		if len(p.Stages) == 1 { // nothing but incoming leads: no account is made so
+			n.stage(p.Name, "Первичный контакт")
+		}
 		p.Stages = append(p.Stages,
 			amocrm.StageInfo{ID: event.StatusWon, PipelineID: p.ID, Name: "Успешно реализовано", Sort: 10_000},
 			amocrm.StageInfo{ID: event.StatusLost, PipelineID: p.ID, Name: "Закрыто и не реализовано", Sort: 11_000})

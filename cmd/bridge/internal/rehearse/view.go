@@ -29,11 +29,13 @@ func View(d *amocrm.Dictionary, ch event.Change) map[string]any {
 	set("price", text(item["price"]))
 	set("text", text(item["text"]))
 	set("responsible", userName(d, int64(number(item["responsible_user_id"]))))
-	if p := int64(number(item["pipeline_id"])); p != 0 || item["status_id"] != nil {
+	made := ch.Op == event.OpCreate && ch.Target == event.OnLead
+	if p := int64(number(item["pipeline_id"])); p != 0 || item["status_id"] != nil || made {
 		main, _ := d.MainPipeline()
 		p = cmp.Or(p, main.ID)
+		first, _ := d.FirstStage(p) // where amoCRM puts a lead that says nothing else
 		set("pipeline", d.PipelineName(p))
-		set("stage", stageName(d, p, int64(number(item["status_id"]))))
+		set("stage", stageName(d, p, cmp.Or(int64(number(item["status_id"])), first.ID)))
 	}
 	if r, ok := d.LossReason(text(item["loss_reason_id"])); ok {
 		set("loss_reason", r.Name)
