@@ -126,7 +126,7 @@ func (p *player) manager() {
 		v.NewChat()
 		return p.tell(ctx, a, v.Accepted())
 	})
-	b.wantLeads, b.wantNotes, b.wantTasks, b.wantStage, b.wantSaw = 1, 2, 1, "Переговоры", "45"
+	b.wantLeads, b.wantNotes, b.wantTasks, b.wantStage, b.wantSaw = 1, 2, 1, "Переговоры", "Переговоры"
 }
 
 // deeds is a manager's day: everything about these leads and around them that
@@ -209,8 +209,8 @@ func (s *stage) forms() error {
 	return s.amo.DeclineUnsorted(left)
 }
 
-// oddHooks sends the families that an account without buyers, talks and lists
-// never does, as amoCRM's documentation prints them.
+// oddHooks sends what an account without buyers, talks and lists never does, and
+// what the emulated one has no deed for, as amoCRM's documentation prints them.
 func (s *stage) oddHooks(ctx context.Context) error {
 	const account = "account[subdomain]=demo&account[id]=31000001"
 	for _, body := range []string{
@@ -219,6 +219,9 @@ func (s *stage) oddHooks(ctx context.Context) error {
 		"message[add][0][id]=1&message[add][0][text]=hello&" + account,
 		"catalogs[add][0][id]=5&catalogs[add][0][catalog_id]=6&" + account,
 		"contacts[update][0][id]=1&contacts[update][0][type]=company&contacts[update][0][name]=x&" + account,
+		"contacts[restore][0][id]=1&contacts[restore][0][type]=contact&" + account,
+		"contacts[responsible][0][id]=1&contacts[responsible][0][type]=contact&contacts[responsible][0][responsible_user_id]=9001&" + account,
+		"contacts[note][0][note][id]=1&contacts[note][0][note][note_type]=4&contacts[note][0][note][element_type]=1&contacts[note][0][note][element_id]=1&" + account,
 	} {
 		v, err := url.ParseQuery(body)
 		if err != nil {

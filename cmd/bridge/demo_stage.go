@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,7 @@ type stage struct {
 	app    *app.App
 	public string // http://127.0.0.1:…
 	far    string // the emulated account, likewise
+	pace   int    // requests a second it allows
 	dir    string // removed at the end; "" if it is kept
 	client *http.Client
 
@@ -47,7 +49,7 @@ type stage struct {
 
 // openStage starts the emulator and the bridge.
 func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
-	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1)}
+	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1), pace: cmp.Or(c.pace, amoPace)}
 	data := c.Data
 	if data == "" {
 		if data, err = os.MkdirTemp("", "bridge-demo-"); err != nil {
@@ -59,7 +61,7 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	if c.Visitors > 0 {
 		latency = 150 * time.Millisecond
 	}
-	s.amo = emulator.New(emulator.Options{Token: demoToken, Latency: latency, FilterEnabled: true, IndexLag: 2 * time.Second})
+	s.amo = emulator.New(emulator.Options{Token: demoToken, Latency: latency, FilterEnabled: true, IndexLag: 2 * time.Second, RPS: s.pace})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -67,7 +69,7 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	s.amoSrv = &http.Server{Handler: s.amo, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.amoSrv.Serve(l) }() // ends with close
 
-	cfg, problems := config.Parse("demo.yaml", []byte(demoConfig(l.Addr().String(), data, c.Admin)), os.LookupEnv, os.ReadFile, vocabulary())
+	cfg, problems := config.Parse("demo.yaml", []byte(demoConfig(l.Addr().String(), data, c.Admin, s.pace)), os.LookupEnv, os.ReadFile, vocabulary())
 	if problems != nil {
 		return nil, problems
 	}
@@ -85,7 +87,7 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 // hooks is where amoCRM sends its hooks.
 func (s *stage) hooks() string { return s.public + "/amocrm/demo/" + demoHook }
 
-func demoConfig(amo, data, admin string) string {
+func demoConfig(amo, data, admin string, pace int) string {
 	return fmt.Sprintf(`listen: "127.0.0.1:0"
 data: %q
 limits: {free_space: 16MiB}
@@ -98,12 +100,13 @@ connections:
       account: http://%s
       webhook_secret: %s
       token: %s
+      requests_per_second: %d
       contacts_sync: auto
     agents: {"*": anna@example.com}
     deals:
       stages:
         "22": {pipeline: Продажи, stage: Переговоры}
-`, data, admin, demoSecret, amo, demoHook, demoToken)
+`, data, admin, demoSecret, amo, demoHook, demoToken, pace)
 }
 
 // close stops everything, the bridge first.

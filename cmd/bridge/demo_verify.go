@@ -34,14 +34,14 @@ func (s *stage) verify(acts []*act, settled bool) (faults []string) {
 			faults = append(faults, fmt.Sprintf("%d events are %s", n, st))
 		}
 	}
-	for _, d := range s.amo.Doubles() {
+	for _, d := range append(s.amo.Doubles(), s.amo.TwinTasks()...) {
 		faults = append(faults, "twice in amoCRM: "+d)
 	}
 	r := s.amo.Report()
 	for _, v := range r.Violations {
 		faults = append(faults, "against amoCRM's rules: "+v)
 	}
-	if r.MaxInSecond > 7 {
+	if r.MaxInSecond > s.pace {
 		faults = append(faults, fmt.Sprintf("%d requests in one second", r.MaxInSecond))
 	}
 	return faults

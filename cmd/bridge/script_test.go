@@ -130,6 +130,8 @@ func amo(ts *testscript.TestScript, _ bool, args []string) {
 		for _, s := range a.Subscriptions() {
 			fmt.Fprintf(ts.Stdout(), "hook %s\n", s.Destination)
 		}
+	case "writes":
+		fmt.Fprintf(ts.Stdout(), "%d writes\n", a.Report().Writes)
 	default:
 		ts.Fatalf("amo %s?", args[0])
 	}

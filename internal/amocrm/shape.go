@@ -3,6 +3,7 @@ package amocrm
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type Shaper struct {
 	Region      string            // of phones without a country code
 	MarkerField string            // name, code or id of the text field that carries the Jivo ids
 	Location    *time.Location    // of dates without a zone; nil: the account's
+	Cents       bool              // prices may have minor units: Kommo's may, amoCRM's are whole (amocrm-api.md §4.2)
 }
 
 // WarningKind is what a Warning is about.
@@ -211,6 +213,9 @@ func (d *draft) setPrice(have float64) {
 		d.warn(WarnValue, "", "%s price: not an amount", d.one)
 		return
 	}
+	if !d.Cents {
+		price = math.Round(price)
+	}
 	// 0 is no price: an empty value never blanks one.
 	if price == 0 || price == have {
 		return
@@ -220,8 +225,7 @@ func (d *draft) setPrice(have float64) {
 	}
 }
 
-// wireNumber is an int where the number is whole: amoCRM's older accounts take
-// no other price (amocrm-api.md §4.2).
+// wireNumber is an int where the number is whole.
 func wireNumber(n float64) any {
 	if whole := int64(n); float64(whole) == n {
 		return whole

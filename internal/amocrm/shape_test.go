@@ -245,11 +245,15 @@ func TestShaperLead_BadValuesAreDroppedByNameAndTheRestGoesThrough(t *testing.T)
 	}
 }
 
-func TestShaperLead_PriceIsWholeWhereItCanBe(t *testing.T) {
-	for text, want := range map[string]string{"100": `100`, "100.00": `100`, "100,5": `100.5`, "15,000": `15000`} {
-		item, _ := demoShaper(t).Lead(&event.Entity{Price: text}, nil, nil, "")
-		if raw, _ := json.Marshal(item["price"]); string(raw) != want {
-			t.Errorf("%q: %s", text, raw)
+func TestShaperLead_PriceIsWholeButOnKommo(t *testing.T) {
+	for text, want := range map[string][2]string{"100": {`100`, `100`}, "100.00": {`100`, `100`}, "100,5": {`101`, `100.5`}, "15,000": {`15000`, `15000`}} {
+		for i, cents := range []bool{false, true} {
+			s := demoShaper(t)
+			s.Cents = cents
+			item, _ := s.Lead(&event.Entity{Price: text}, nil, nil, "")
+			if raw, _ := json.Marshal(item["price"]); string(raw) != want[i] {
+				t.Errorf("%q: %s, cents %v", text, raw, cents)
+			}
 		}
 	}
 }
@@ -417,6 +421,7 @@ func TestShaper_ResponsibleWithoutTheRightToReadUsers(t *testing.T) {
 
 func TestWrote_IsWhatFillTakesForItsOwn(t *testing.T) {
 	s := demoShaper(t)
+	s.Cents = true
 	first := &event.Entity{Name: "A", Price: "100.5", Fields: map[string]string{
 		"Город": "Орёл", "Интерес": "Окна;Крыши", "Дата": "21.11.2026", "Согласие": "да", "1206": "5,50", "Комментарий": "a\nb"}}
 	item, ws := s.Lead(first, nil, nil, "")

@@ -104,7 +104,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		return nil, err
 	}
 	keeper := card.NewKeeper(a.store, a.cardConnection, a.dirty, drop)
-	a.disp = delivery.New(a.store, keeper, observer{a.metrics, newNames()}, opt.Log)
+	a.disp = delivery.New(a.store, keeper, observer{a.metrics, newNames(), opt.Log, a.named}, opt.Log)
 	a.disp.OnEnd(a.barrier.lower)
 	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.disp.WaitCore), a.dirty)
 	a.intake = intake.New(intake.Config{Body: cfg.Limits.Body, Backlog: cfg.Limits.Backlog}, intake.Deps{

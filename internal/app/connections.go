@@ -99,7 +99,7 @@ func (a *App) connect() {
 		r := &connection{cfg: c, account: acc, card: a.cardOf(c, acc)}
 		conns[c.Name] = r
 		byHost[acc.host] = append(byHost[acc.host], upkeep.Connection{
-			Name: c.Name, HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, Region: regionOf(c, acc.keeper.Dict()),
+			Name: c.Name, HookPath: hookPath(c), HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, Region: regionOf(c, acc.keeper.Dict()),
 		})
 	}
 	accounts := make([]*account, 0, len(a.accounts))
@@ -140,10 +140,18 @@ func (a *App) dictionaryCame(acc *account) {
 }
 
 func hookURL(cfg *config.Config, c *config.Connection) string {
-	if cfg.PublicURL == "" || len(c.AmoCRM.WebhookSecrets) == 0 {
+	if cfg.PublicURL == "" || hookPath(c) == "" {
 		return ""
 	}
-	return cfg.PublicURL + "/amocrm/" + c.Name + "/" + c.AmoCRM.WebhookSecrets[0].Reveal()
+	return cfg.PublicURL + hookPath(c)
+}
+
+// hookPath is where a connection's hooks arrive; "" if it takes none.
+func hookPath(c *config.Connection) string {
+	if len(c.AmoCRM.WebhookSecrets) == 0 {
+		return ""
+	}
+	return "/amocrm/" + c.Name + "/" + c.AmoCRM.WebhookSecrets[0].Reveal()
 }
 
 func door(c *config.Connection) intake.Connection {
@@ -183,7 +191,7 @@ func delivered(c *config.Connection, acc *account, dict *amocrm.Dictionary) *del
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,
 		Shaper: func(dict *amocrm.Dictionary) *amocrm.Shaper {
-			return &amocrm.Shaper{Dict: dict, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone}
+			return &amocrm.Shaper{Dict: dict, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone, Cents: strings.HasSuffix(c.AmoCRM.Host, ".kommo.com")}
 		},
 	}
 	if h := c.WorkHours; h != nil {

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator"
 )
 
 // at posts bodies side by side.
@@ -332,4 +335,23 @@ func TestE2E_OddPhone(t *testing.T) {
 	p.Phone, p.Email = "+458745457845", ""
 	w.tell(p.accepted())
 	same(t, "phones", w.oneContact().Values("PHONE"), []string{"+458745457845"})
+}
+
+// A lead found among the contact's is known whole from then on, also where no
+// hook tells of the bridge's own write.
+func TestE2E_FoundLeadHasItsCardWithoutHooks(t *testing.T) {
+	w := newWorld(t, setup{noHooks: true, amo: emulator.Options{IndexLag: time.Nanosecond}})
+	p := ivan()
+	cid, err := w.amo.CreateContact(cardOf{Edit: editOf{Name: "Иван"}, Phone: p.Phone})
+	w.manager(err)
+	lid, err := w.amo.CreateLead(cardOf{Edit: editOf{Name: "Рукой"}, ContactID: cid, StatusID: stageTalks, PipelineID: pipeSales})
+	w.manager(err)
+	w.tell(p.accepted())
+	r := w.tell(p.updated())
+	equal(t, "crm_link", r.CRMLink, w.link("leads", lid))
+	equal(t, "Сделка", r.item("Сделка"), "Рукой")
+	equal(t, "Этап", r.item("Этап"), "Продажи → Переговоры")
+	p.Chat = 7640
+	w.tell(p.accepted())
+	holds(t, "marker", w.oneLead().Value("Jivo ID"), "jv-k7640@shop")
 }

@@ -108,7 +108,7 @@ func playModel(t *testing.T, s story, seed uint64, want ending) {
 				t.Logf("%d %s: %s %s %q", ev.Seq, ev.Kind, ev.State, ev.Reason, ev.Warnings)
 			}
 		}
-		for _, d := range l.amo.Doubles() {
+		for _, d := range append(l.amo.Doubles(), l.amo.TwinTasks()...) {
 			t.Errorf("twice in amoCRM: %s", d)
 		}
 	})

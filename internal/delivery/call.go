@@ -40,7 +40,7 @@ func (j *job) call() *event.Call {
 		if record != "" {
 			for i := range calls { // a record that was told belongs to its call
 				if calls[i].Record == record && calls[i].Status == status {
-					return j.note(&calls[i], false)
+					return j.note(&calls[i], j.noted(&calls[i]))
 				}
 			}
 		}
@@ -51,8 +51,8 @@ func (j *job) call() *event.Call {
 			cur.Record = record
 			j.keepCalls(calls)
 			return j.note(cur, true)
-		case ended && cur.Status == status:
-			return j.note(cur, false) // told again
+		case ended && cur.Status == status && record == "":
+			return j.note(cur, j.noted(cur)) // told again
 		case ended:
 			cur = begin()
 		}
@@ -97,6 +97,10 @@ func (j *job) keepCalls(calls []event.CallLog) {
 		c.Calls = kept
 	})
 }
+
+// noted reports whether the call has its note, so that what is told of it again,
+// or worked again after it was put off, goes there. Asked to, a replay makes another.
+func (j *job) noted(l *event.CallLog) bool { return l.NoteID != 0 && !j.ev.Again }
 
 func (j *job) note(l *event.CallLog, late bool) *event.Call {
 	c := &event.Call{

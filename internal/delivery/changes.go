@@ -313,8 +313,11 @@ func (j *job) due(t event.TaskChange) time.Time {
 }
 
 // stillOpen reports whether the task this rule last made on the entity is still
-// open there.
+// open there, or an earlier event of the client is about to make it.
 func (j *job) stillOpen(ctx context.Context, entity string, entityID int64, rule string) (bool, error) {
+	if soon, err := j.underWay(rule); err != nil || soon {
+		return soon, err
+	}
 	var made string
 	err := j.d.store.View(func(tx *store.Tx) (err error) {
 		made, _, err = store.Get[string](tx, store.Positions, store.Key(j.c.Name, "rule", entity, id(entityID), rule))

@@ -14,22 +14,26 @@ func (h Hours) Add(t time.Time, d time.Duration) time.Time {
 	if h.To <= h.From || h.Days == [7]bool{} {
 		return t.Add(d)
 	}
-	for range 3660 { // ten years of days: more than any due time, and an end for sure
-		// By the wall clock, so that a day of 23 hours opens at nine as well.
-		midnight := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
-		open := time.Date(t.Year(), t.Month(), t.Day(), 0, int(h.From/time.Minute), 0, 0, t.Location())
-		shut := time.Date(t.Year(), t.Month(), t.Day(), 0, int(h.To/time.Minute), 0, 0, t.Location())
-		if h.Days[t.Weekday()] && t.Before(shut) {
-			if t.Before(open) {
-				t = open
-			}
-			left := shut.Sub(t)
-			if d <= left {
-				return t.Add(d)
-			}
-			d -= left
+	year, month, first := t.Date()
+	for day := first; day < first+3660; day++ { // ten years of days: more than any due time, and an end for sure
+		// By the wall clock, so that a day of 23 hours opens at nine as well. Days
+		// are counted, not stepped to: in some zones a day has no midnight.
+		at := func(since time.Duration) time.Time {
+			return time.Date(year, month, day, 0, int(since/time.Minute), 0, 0, t.Location())
 		}
-		t = midnight.AddDate(0, 0, 1)
+		open, shut := at(h.From), at(h.To)
+		if !h.Days[at(12*time.Hour).Weekday()] || !t.Before(shut) {
+			continue
+		}
+		if t.Before(open) {
+			t = open
+		}
+		left := shut.Sub(t)
+		if d <= left {
+			return t.Add(d)
+		}
+		d -= left
+		t = shut
 	}
 	return t
 }

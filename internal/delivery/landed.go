@@ -218,10 +218,14 @@ func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
 			overlayLead(&wrote, item)
 			c.Disown(wrote, ch.SentAt)
 			if c.Lead.UpdatedAt <= res.UpdatedAt || res.UpdatedAt == 0 {
-				lead := c.Lead
+				lead, known := c.Lead, c.Lead.ID != 0
+				lead.ID = ch.EntityID
 				overlayLead(&lead, item)
 				lead.UpdatedAt = max(lead.UpdatedAt, res.UpdatedAt)
 				c.ApplyOwn(lead, now)
+				if !known {
+					c.MarkDirty(now) // only what was written is known
+				}
 			}
 			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
 		})

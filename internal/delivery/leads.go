@@ -127,6 +127,13 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 	if best == nil {
 		return nil, "", nil
 	}
+	j.effect(func(tx *store.Tx) error { // what was read is what the write is laid over
+		return updateLeadCard(tx, j.c.Name, best.Lead.ID, func(c *event.LeadCard) {
+			if c.Lead.ID == 0 {
+				c.ApplyRead(best.Lead, best.ReadAt)
+			}
+		})
+	})
 	if len(leads) > 1 {
 		return best, "the newest of the contact's leads that count", nil
 	}

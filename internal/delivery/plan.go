@@ -59,6 +59,9 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 	if end := j.await(); end != nil {
 		return end
 	}
+	if end := j.follow(); end != nil {
+		return end
+	}
 	in := j.input()
 	plan, err := j.c.Program.Plan(in)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -140,7 +141,7 @@ func (k *Keeper) stale(tx *store.Tx, conn string, e amocrm.FeedEvent) (int64, er
 	if err != nil || !ok {
 		return 0, err
 	}
-	if e.EntityType == "lead" && (card.Dirty || card.SeenTo >= e.CreatedAt) {
+	if e.EntityType == "lead" && !card.Dirty && card.SeenTo >= e.CreatedAt {
 		return 0, nil // a hook or an own write was quicker
 	}
 	card.MarkDirty(time.Now())
@@ -321,7 +322,7 @@ func (k *Keeper) subscriptions(ctx context.Context) error {
 // subscription looks at one connection's hook: its state, and whether new and
 // changed contacts are among what it is sent.
 func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, contacts bool, err error) {
-	if c.HookURL == "" {
+	if c.HookPath == "" && c.HookURL == "" {
 		return "off", false, nil
 	}
 	list, err := k.crm.Webhooks(ctx, c.HookURL)
@@ -334,14 +335,15 @@ func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, 
 	}
 	var have *amocrm.WebhookInfo
 	for i := range list {
-		if list[i].Destination == c.HookURL {
+		// Without a public_url whatever ends in the right path is ours.
+		if list[i].Destination == c.HookURL || (c.HookURL == "" && c.HookPath != "" && strings.HasSuffix(list[i].Destination, c.HookPath)) {
 			have = &list[i]
 		}
 	}
 	if have != nil && !have.Disabled {
 		return "ok", slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
 	}
-	if c.Setup {
+	if c.Setup && c.HookURL != "" {
 		if _, err := k.crm.SubscribeWebhook(ctx, c.HookURL, HookSettings()); err != nil {
 			if errors.As(err, &refused) {
 				return "missing", false, nil

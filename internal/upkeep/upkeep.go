@@ -35,10 +35,11 @@ type CRM interface {
 
 // Connection is what upkeep knows of a connection of its account.
 type Connection struct {
-	Name    string
-	HookURL string // "" if there is no webhook_secret or public_url
-	Setup   bool   // may subscribe HookURL
-	Region  string
+	Name     string
+	HookPath string // "" if there is no webhook_secret
+	HookURL  string // the same with public_url before it; "" without one
+	Setup    bool   // may subscribe HookURL
+	Region   string
 }
 
 // Config paces the work.
@@ -156,10 +157,13 @@ func (k *Keeper) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// firstTry and lastTry space the attempts at a dictionary that cannot be had.
+// firstTry and lastTry space the attempts at a dictionary that cannot be had;
+// doubtRest is how soon after a look at it a doubt is worth the next: many
+// refusals make one refresh, or they would eat the account's budget.
 const (
-	firstTry = time.Second
-	lastTry  = time.Minute
+	firstTry  = time.Second
+	lastTry   = time.Minute
+	doubtRest = 10 * time.Second
 )
 
 // dictionary reads the dictionary at once, again every Refresh, and soon after
@@ -185,17 +189,19 @@ func (k *Keeper) dictionary(ctx context.Context) {
 		default:
 			wait = lastTry
 		}
-		if !sleep(ctx, wait, k.doubtfulAfter(ctx, err == nil)) {
+		rest := min(wait, doubtRest)
+		if !sleep(ctx, rest, nil) || !sleep(ctx, wait-rest, k.doubtfulAfter(err == nil)) {
 			return
 		}
 	}
 }
 
 // doubtfulAfter returns the channel that cuts the wait for the next refresh
-// short, nil while the dictionary could not be had anyway. A doubt burns itself
-// out: the refresh comes a little later, so that many refusals make one.
-func (k *Keeper) doubtfulAfter(ctx context.Context, ok bool) <-chan struct{} {
-	if !ok || ctx.Err() != nil {
+// short. It is nil while amoCRM does not answer: that a dictionary is in doubt
+// makes no difference then. One that never came may be asked for, for example
+// when somebody has just consented.
+func (k *Keeper) doubtfulAfter(ok bool) <-chan struct{} {
+	if !ok && k.Dict() != nil {
 		return nil
 	}
 	return k.doubtful
@@ -222,6 +228,11 @@ const perRead = 250
 // ended are found by one pass over the cards.
 func (k *Keeper) rereads(ctx context.Context) {
 	ctx = amocrm.WithPriority(ctx, amocrm.CardRead)
+	select { // by then the connections are known
+	case <-ctx.Done():
+		return
+	case <-k.loaded:
+	}
 	k.findDirty()
 	for {
 		select {
@@ -290,15 +301,22 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 				continue
 			}
 			key := store.Key(conn, "lead", strconv.FormatInt(id, 10))
-			card, _, err := store.Get[event.LeadCard](tx, store.Cards, key)
+			card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
 			if err != nil {
 				return err
+			}
+			if !ok && len(tx.ClientsByLead(conn, id)) == 0 {
+				continue // dropped or forgotten while it was read
 			}
 			card.ApplyRead(lead, began)
 			card.Tasks = nil
 			for _, t := range tasks {
-				if t.EntityID == id {
-					card.SetTask(t)
+				if t.EntityID != id {
+					continue
+				}
+				card.SetTask(t)
+				if err := store.Set(tx, store.Positions, store.Key(conn, "task", strconv.FormatInt(t.ID, 10)), id); err != nil {
+					return err
 				}
 			}
 			if err := store.Set(tx, store.Cards, key, card); err != nil {

@@ -1,0 +1,91 @@
+package delivery
+
+import (
+	"slices"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// follow puts off an event that goes on with what an earlier one began, until
+// that one is settled. The line of a client does not see to it: an event leaves
+// it as soon as contact and lead are settled, with its notes, calls and tasks
+// still to come (product.md §8.3).
+//
+//   - A task or a call is made once and then changed: what changes it must know
+//     its id. Such an event leaves the line while it waits, for it keeps nobody
+//     else from anything.
+//   - A person deleted in Jivo is forgotten with everything that is still to be
+//     done for them: what came before is done first, and nothing overtakes.
+func (j *job) follow() event.Ending {
+	m := j.msg
+	var same func(*store.Tx, *event.Event) bool
+	f := store.Filter{Client: m.Client}
+	switch {
+	case m.Kind == "call_event" && m.Chat != "":
+		f = store.Filter{Chat: m.Chat, Kind: m.Kind}
+		same = func(*store.Tx, *event.Event) bool { return true }
+	case m.Client == "":
+		return nil
+	case m.Task != "" && slices.Contains(needsClient, m.Kind):
+		same = func(tx *store.Tx, ev *event.Event) bool {
+			o, err := jivo.Decode(tx.Body(ev.Seq))
+			return err == nil && o.Task == m.Task
+		}
+	case m.Kind == "deleted_client":
+		same = func(*store.Tx, *event.Event) bool { return true }
+	default:
+		return nil
+	}
+	first, err := j.unsettled(f, same)
+	if err != nil {
+		return event.Retry{Err: err}
+	}
+	if first == 0 {
+		return nil
+	}
+	if m.Kind != "deleted_client" {
+		j.mu.Lock()
+		j.ev.Detached = true
+		j.mu.Unlock()
+	}
+	return event.Snooze{Until: time.Now().Add(shortest), Why: "goes on with what event " + id(int64(first)) + " began"}
+}
+
+// unsettled returns an event that came before this one, is still pending and is
+// what same looks for; 0 if there is none.
+func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool) (first uint64, err error) {
+	f.Connection, f.Source, f.State, f.Before = j.c.Name, event.Jivo, event.Pending, j.seq
+	err = j.d.store.View(func(tx *store.Tx) error {
+		for {
+			evs, next, err := tx.Events(f)
+			for _, ev := range evs {
+				if same(tx, ev) {
+					first = ev.Seq
+					return nil
+				}
+			}
+			if err != nil || next == 0 {
+				return err
+			}
+			f.Before = next
+		}
+	})
+	return first, err
+}
+
+// underWay reports whether an earlier event of the client is about to make a
+// task of this rule.
+func (j *job) underWay(rule string) (bool, error) {
+	if j.msg.Client == "" {
+		return false, nil
+	}
+	first, err := j.unsettled(store.Filter{Client: j.msg.Client}, func(_ *store.Tx, ev *event.Event) bool {
+		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+			return ch.Op == event.OpCreate && ch.Target == event.OnTask && ch.Rule == rule && (ch.State == event.Open || ch.State == event.Sent)
+		})
+	})
+	return first != 0, err
+}

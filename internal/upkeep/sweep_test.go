@@ -1,0 +1,367 @@
+package upkeep
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+var ctx = context.Background()
+
+func about(id string, lead int64, at time.Time) amocrm.FeedEvent {
+	return amocrm.FeedEvent{ID: id, Type: "lead_status_changed", EntityType: "lead", EntityID: lead, CreatedAt: at.Unix()}
+}
+
+func TestFeed_FirstLookOnlyStoresThePosition(t *testing.T) {
+	b := newBench(t, nil)
+	b.setCard(event.LeadCard{Lead: lead(5, 100, 11)})
+	b.crm.feed = []amocrm.FeedEvent{about("a", 5, time.Now())}
+	must(t, b.feed(ctx))
+	equal(t, "requests", len(b.crm.feedFrom), 0)
+	equal(t, "to be read", len(b.queued()), 0)
+}
+
+func TestFeed_ReadsFromThePositionWithOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		start := time.Now().Unix()
+		must(t, b.feed(ctx))
+		time.Sleep(time.Hour)
+		must(t, b.feed(ctx))
+		time.Sleep(time.Minute)
+		must(t, b.feed(ctx))
+		same(t, "read from", b.crm.feedFrom, []int64{start - 300, start + 3600 - 300})
+	})
+}
+
+func TestFeed_LateEventOfTheOverlapIsFoundOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), SeenTo: 100})
+		must(t, b.feed(ctx))
+		time.Sleep(time.Minute)
+		b.crm.feed = []amocrm.FeedEvent{about("a", 5, time.Now().Add(-2*time.Minute))} // its writer lagged
+		for i, want := range []int{1, 0, 0} {
+			must(t, b.feed(ctx))
+			equal(t, fmt.Sprint("to be read after look ", i), len(b.queued()), want)
+			c, _ := b.card(5)
+			c.Dirty = false
+			b.setCard(c)
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+func TestFeed_IsReadPageByPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.crm.perPage = 2
+		must(t, b.feed(ctx))
+		time.Sleep(time.Minute)
+		for id := range int64(5) {
+			b.setCard(event.LeadCard{Lead: lead(id+1, 100, 11), SeenTo: 100})
+			b.crm.feed = append(b.crm.feed, about(fmt.Sprint(id), id+1, time.Now()))
+		}
+		must(t, b.feed(ctx))
+		same(t, "to be read", b.queued(), []int64{1, 2, 3, 4, 5})
+	})
+}
+
+func TestFeed_WhatAHookToldIsNotReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now().Unix()
+		for name, c := range map[string]struct {
+			card event.LeadCard
+			want int
+		}{
+			"the card is older":                         {event.LeadCard{Lead: lead(5, now-10, 11), SeenTo: now - 10}, 1},
+			"a hook told of it":                         {event.LeadCard{Lead: lead(5, now, 11), SeenTo: now}, 0},
+			"an own write came later, and told nothing": {event.LeadCard{Lead: lead(5, now+5, 11), SeenTo: now - 10}, 1},
+			"a read that came too early left it dirty":  {event.LeadCard{Lead: lead(5, now, 11), SeenTo: now, Dirty: true}, 1},
+		} {
+			b := newBench(t, nil)
+			b.setCard(c.card)
+			must(t, b.feed(ctx))
+			b.crm.feed = []amocrm.FeedEvent{about("a", 5, time.Unix(now, 0))}
+			must(t, b.feed(ctx))
+			if got := len(b.queued()); got != c.want {
+				t.Errorf("%s: %d to be read", name, got)
+			}
+			if got, _ := b.card(5); got.Dirty != (c.want == 1) {
+				t.Errorf("%s: dirty is %v", name, got.Dirty)
+			}
+		}
+	})
+}
+
+func TestFeed_StrangersAndOtherEntitiesAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), SeenTo: 100})
+		must(t, b.feed(ctx))
+		e := about("a", 5, time.Now())
+		e.EntityType = "contact"
+		b.crm.feed = []amocrm.FeedEvent{e, about("b", 6, time.Now())}
+		must(t, b.feed(ctx))
+		equal(t, "to be read", len(b.queued()), 0)
+		if _, ok := b.card(6); ok {
+			t.Error("a stranger has a card now")
+		}
+	})
+}
+
+func TestFeed_TaskLeadsToItsLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.setCard(event.LeadCard{Lead: lead(5, time.Now().Unix()+9, 11), SeenTo: time.Now().Unix() + 9})
+		b.update(func(tx *store.Tx) error {
+			return store.Set(tx, store.Positions, store.Key(shop, "task", "77"), int64(5))
+		})
+		must(t, b.feed(ctx))
+		e := about("a", 77, time.Now())
+		e.EntityType = "task"
+		b.crm.feed = []amocrm.FeedEvent{e}
+		must(t, b.feed(ctx))
+		same(t, "to be read", b.queued(), []int64{5})
+	})
+}
+
+func TestFeed_FailedLookIsMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		start := time.Now().Unix()
+		must(t, b.feed(ctx))
+		time.Sleep(time.Hour)
+		b.crm.fail["events"] = errDown
+		if b.feed(ctx) == nil {
+			t.Error("no error")
+		}
+		delete(b.crm.fail, "events")
+		time.Sleep(time.Hour)
+		must(t, b.feed(ctx))
+		same(t, "read from", b.crm.feedFrom, []int64{start - 300, start - 300})
+	})
+}
+
+func TestSweep_WaitsForTheDictionaryAndRestsWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) { c.ContactsSync = false })
+		b.err = errDown
+		defer b.run()()
+		time.Sleep(10 * time.Minute)
+		b.mu.Lock()
+		b.err = nil
+		b.mu.Unlock()
+		time.Sleep(2 * time.Minute) // the first look stores the position
+		equal(t, "requests", len(b.crm.feedFrom), 0)
+		b.crm.set(func() { b.crm.paused = true })
+		time.Sleep(time.Hour)
+		equal(t, "requests while paused", len(b.crm.feedFrom), 0)
+		b.crm.set(func() { b.crm.paused = false })
+		time.Sleep(b.cfg.Sweep)
+		equal(t, "requests after it", len(b.crm.feedFrom), 1)
+	})
+}
+
+func people(n int) (out []event.Contact) {
+	for i := range n {
+		out = append(out, event.Contact{ID: int64(i + 1), UpdatedAt: int64(i + 1), Phones: []event.Value{{Text: fmt.Sprintf("8 (916) 000-%02d-%02d", i/100, i%100)}}})
+	}
+	return out
+}
+
+func (b *bench) found(phone string) (ids []int64) {
+	b.view(func(tx *store.Tx) { ids = tx.ContactsBy(host, "p:"+phone) })
+	return ids
+}
+
+func TestContacts_FullPassKnowsEverybody(t *testing.T) {
+	b := newBench(t, nil)
+	b.crm.contacts = people(contactsPage + 1)
+	var told []int
+	must(t, b.SyncContacts(ctx, 0, func(n int) { told = append(told, n) }))
+	same(t, "progress", told, []int{contactsPage, contactsPage + 1})
+	same(t, "the last one", b.found("+79160000250"), []int64{contactsPage + 1})
+	equal(t, "complete", b.Complete(), true)
+}
+
+func TestContacts_PassGoesOnWhereItWasCutShort(t *testing.T) {
+	b := newBench(t, nil)
+	b.crm.contacts = people(3 * contactsPage)
+	b.crm.onPage = func(page int) {
+		if page == 2 {
+			b.crm.set(func() { b.crm.fail["contacts"] = errDown })
+		}
+	}
+	if b.SyncContacts(ctx, 0, func(int) {}) == nil {
+		t.Fatal("no error")
+	}
+	equal(t, "complete", b.Complete(), false)
+	b.crm.onPage = nil
+	delete(b.crm.fail, "contacts")
+	again := New(b.cfg, b.crm, b.store, b.log) // another process
+	again.SetConnections(b.connections())
+	var told []int
+	must(t, again.SyncContacts(ctx, 0, func(n int) { told = append(told, n) }))
+	same(t, "pages", b.crm.pages, []string{"1@0", "2@0", "2@0", "3@0"})
+	same(t, "progress", told, []int{2 * contactsPage, 3 * contactsPage})
+	equal(t, "complete", again.Complete(), true)
+}
+
+func TestContacts_ChangesAreKnownFromWhenThePassBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.crm.contacts = people(contactsPage + 1)
+		start := time.Now().Unix()
+		b.crm.onPage = func(page int) { time.Sleep(time.Hour) } // a long pass
+		must(t, b.SyncContacts(ctx, 0, func(int) {}))
+		b.crm.onPage = nil
+		b.crm.pages = nil
+		must(t, b.Keeper.contacts(ctx))
+		same(t, "pages", b.crm.pages, []string{fmt.Sprintf("1@%d", start-300)})
+		b.crm.pages = nil
+		time.Sleep(time.Minute)
+		must(t, b.Keeper.contacts(ctx))
+		same(t, "pages", b.crm.pages, []string{fmt.Sprintf("1@%d", start+7200-300)})
+	})
+}
+
+func TestContacts_ChangesReplaceWhatWasKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.crm.contacts = people(2)
+		must(t, b.Keeper.contacts(ctx))
+		time.Sleep(time.Hour)
+		b.crm.contacts[0].Phones[0].Text, b.crm.contacts[0].UpdatedAt = "+79160009999", time.Now().Unix()
+		b.crm.contacts[1].Deleted, b.crm.contacts[1].UpdatedAt = true, time.Now().Unix()
+		must(t, b.Keeper.contacts(ctx))
+		same(t, "the old phone", b.found("+79160000000"), nil)
+		same(t, "the new phone", b.found("+79160009999"), []int64{1})
+		same(t, "the deleted one", b.found("+79160000001"), nil)
+	})
+}
+
+func TestContacts_TooManyAreLeftToACommand(t *testing.T) {
+	b := newBench(t, nil)
+	b.crm.contacts = people(3*contactsPage + 1)
+	must(t, b.SyncContacts(ctx, 2*contactsPage, func(int) {}))
+	equal(t, "complete", b.Complete(), false)
+	b.crm.pages = nil
+	must(t, b.Keeper.contacts(ctx)) // the sweep
+	equal(t, "pages the sweep reads", len(b.crm.pages), 0)
+	must(t, b.SyncContacts(ctx, 0, func(int) {})) // the command
+	same(t, "pages the command reads", b.crm.pages, []string{"1@0", "2@0", "3@0", "4@0"})
+	equal(t, "complete", b.Complete(), true)
+	b.crm.pages = nil
+	must(t, b.Keeper.contacts(ctx))
+	equal(t, "pages the sweep reads from now on", len(b.crm.pages), 1)
+}
+
+func TestContacts_AsManyAsAllowedAreRead(t *testing.T) {
+	b := newBench(t, nil)
+	b.crm.contacts = people(2 * contactsPage)
+	must(t, b.SyncContacts(ctx, 2*contactsPage, func(int) {}))
+	equal(t, "complete", b.Complete(), true)
+}
+
+func TestContacts_SwitchedOff(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.ContactsSync = false })
+	must(t, b.Keeper.contacts(ctx))
+	equal(t, "pages", len(b.crm.pages), 0)
+}
+
+func TestComplete_IsTrueNoLongerThanTheSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		equal(t, "complete before anything", b.Complete(), false)
+		must(t, b.SyncContacts(ctx, 0, func(int) {}))
+		time.Sleep(b.cfg.Sweep + 50*time.Second) // a sweep that takes its time
+		equal(t, "complete until the next sweep", b.Complete(), true)
+		time.Sleep(20 * time.Second)
+		equal(t, "complete without one", b.Complete(), false)
+		must(t, b.Keeper.contacts(ctx))
+		equal(t, "complete after it", b.Complete(), true)
+	})
+}
+
+const hookURL = "https://bridge.example.com/amocrm/shop/secret"
+
+func TestSubscription_State(t *testing.T) {
+	ours := func(disabled bool, settings ...string) []amocrm.WebhookInfo {
+		return []amocrm.WebhookInfo{{Destination: "https://other.example"}, {Destination: hookURL, Disabled: disabled, Settings: settings}}
+	}
+	refused := &amocrm.Refused{Status: 403}
+	for name, c := range map[string]struct {
+		url         string
+		setup       bool
+		list        []amocrm.WebhookInfo
+		look, write error
+		state       string
+		hears       bool
+		subs        int
+	}{
+		"there":                            {hookURL, false, ours(false, HookSettings()...), nil, nil, "ok", true, 0},
+		"there, not told of contacts":      {hookURL, false, ours(false, "add_lead", "add_contact"), nil, nil, "ok", false, 0},
+		"there under setup":                {hookURL, true, ours(false, HookSettings()...), nil, nil, "ok", true, 0},
+		"missing":                          {hookURL, false, nil, nil, nil, "missing", false, 0},
+		"only somebody else's":             {hookURL, false, []amocrm.WebhookInfo{{Destination: "https://other.example"}}, nil, nil, "missing", false, 0},
+		"disabled":                         {hookURL, false, ours(true), nil, nil, "disabled", false, 0},
+		"missing under setup":              {hookURL, true, nil, nil, nil, "ok", true, 1},
+		"disabled under setup":             {hookURL, true, ours(true), nil, nil, "ok", true, 1},
+		"missing under setup, no right to": {hookURL, true, nil, nil, refused, "missing", false, 0},
+		"no right to look":                 {hookURL, true, nil, refused, nil, "unknown", false, 0},
+		"off":                              {"", true, nil, nil, nil, "off", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.SetConnections([]Connection{{Name: shop, HookURL: c.url, Setup: c.setup}})
+			b.crm.hooks = c.list
+			b.crm.fail["webhooks"], b.crm.fail["subscribe"] = c.look, c.write
+			must(t, b.subscriptions(ctx))
+			equal(t, "state", b.Hooks(shop), c.state)
+			equal(t, "hears of contacts", b.HearsContacts(), c.hears)
+			equal(t, "subscribed", len(b.crm.subs), c.subs)
+		})
+	}
+}
+
+func TestSubscription_IsUnknownUntilLookedAt(t *testing.T) {
+	b := newBench(t, nil)
+	equal(t, "state", b.Hooks(shop), "unknown")
+	b.SetConnections([]Connection{{Name: shop, HookURL: hookURL}})
+	b.crm.fail["webhooks"] = errDown
+	if b.subscriptions(ctx) == nil {
+		t.Error("no error")
+	}
+	equal(t, "state while amoCRM is down", b.Hooks(shop), "unknown")
+}
+
+func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
+	with := map[string][]amocrm.FieldInfo{"leads": {{ID: 1, Name: "Jivo ID", Type: "text"}}}
+	for name, c := range map[string]struct {
+		field  string
+		setup  bool
+		fields map[string][]amocrm.FieldInfo
+		want   []string
+	}{
+		"both missing":  {"Jivo ID", true, nil, []string{"leads/Jivo ID", "contacts/Jivo ID"}},
+		"one missing":   {"Jivo ID", true, with, []string{"contacts/Jivo ID"}},
+		"setup by hand": {"Jivo ID", false, nil, nil},
+		"none wanted":   {"", true, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(cfg *Config) { cfg.MarkerField = c.field })
+			b.SetConnections([]Connection{{Name: "other"}, {Name: shop, Setup: c.setup}})
+			b.Keeper.dict.Store(&amocrm.Dictionary{Fields: c.fields})
+			must(t, b.markers(ctx))
+			same(t, "made", b.crm.fields, c.want)
+			equal(t, "dictionary in doubt", len(b.doubtful) == 1, len(c.want) > 0)
+		})
+	}
+}
