@@ -48,8 +48,14 @@ func (c importCmd) Run(e *env) error {
 	if e := c.print(e, i.counts, err); e != nil {
 		return e
 	}
-	if err != nil && ctx.Err() != nil {
-		return hinted{outside{errors.New("stopped")}, "import the file again to go on: what is in is not doubled"}
+	const goOn = "import the file again to go on: what is in is not doubled"
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return hinted{outside{errors.New("stopped")}, goOn}
+	case errors.Is(err, app.ErrBacklog):
+		return hinted{outside{err}, "let the bridge work them first, then " + goOn}
 	}
 	return err
 }

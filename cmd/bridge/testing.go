@@ -19,6 +19,21 @@ type testCmd struct {
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
+// Help is the longer text of --help.
+func (testCmd) Help() string {
+	return `A test file has cases: events as Jivo sends them, what stands in amoCRM before, and what is expected of them.
+
+  cases:
+    - name: a phone makes a lead
+      events: [{event_name: chat_accepted, chat_id: 1, visitor: {number: "1", phone: "+79161234567"}}]
+      expect:
+        state: done
+        rules: [a chat is a lead]
+        changes: [{op: create, target: lead, fields: {pipeline: Sales}}]
+
+No account, store or secret is needed. examples/README.md explains every key.`
+}
+
 // Run runs the config's own tests. It needs no account, no store and no secret.
 func (c testCmd) Run(e *env) error {
 	cfg, err := loadWithoutSecrets(c.Config)

@@ -86,9 +86,10 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		opt: opt, log: opt.Log, cfg: cfg, barrier: newBarrier(), states: newStates(),
 		accounts: map[string]*account{}, conns: map[string]*connection{}, removed: map[string]string{}, hooked: map[string]time.Time{}, fatal: make(chan error, 1),
 	}
+	half := a // a failing return sets a to nil
 	defer func() {
 		if err != nil {
-			a.Close()
+			half.Close()
 		}
 	}()
 	reg := prometheus.NewRegistry()

@@ -60,6 +60,8 @@ func failCommand(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.As(err, &bad), errors.Is(err, errNoOAuth):
 		status = http.StatusBadRequest
+	case errors.Is(err, ErrBacklog):
+		status = http.StatusServiceUnavailable
 	case trouble != "", errors.As(err, &refused):
 		status = http.StatusBadGateway
 	}
@@ -169,6 +171,13 @@ func (c *ImportCounts) count(f Fed) {
 	}
 }
 
+// ErrBacklog says that too many events wait already. An import must not bring
+// the queue to where live events are refused.
+var ErrBacklog = errors.New("too many events are waiting to be worked (limits.backlog)")
+
+// importShare of limits.backlog is where an import stops.
+const importShare = 0.5
+
 // Import feeds saved webhooks to a connection's journal. What was counted is
 // stored, also if an error ends it.
 func (a *App) Import(ctx context.Context, connection string, lines []ImportLine) (n ImportCounts, err error) {
@@ -177,7 +186,11 @@ func (a *App) Import(ctx context.Context, connection string, lines []ImportLine)
 		return n, err
 	}
 	feed := NewFeed(a.store, a.config(), c.cfg)
+	room := int(float64(a.config().Limits.Backlog) * importShare)
 	for _, l := range lines {
+		if room > 0 && a.store.Counts(connection).Pending >= room {
+			return n, ErrBacklog
+		}
 		fed, err := feed.Put(ctx, Saved{Body: []byte(l.Body), At: l.At, File: l.File})
 		if errors.Is(err, ErrTooLarge) {
 			n.Read++

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,7 +104,7 @@ func (s *sim) someone() *emulator.Visitor {
 		v := emulator.NewVisitor(s.rnd.Uint64(), len(s.people)+1)
 		v.Phone, v.Email = v.Contacts()
 		v.Now = func() time.Time { // an offline message is known by its millisecond
-			s.clock += time.Millisecond
+			s.clock += time.Second // more than what tells visitors apart
 			return time.Now().Add(s.clock)
 		}
 		if s.rnd.IntN(5) == 0 && len(s.people) > 0 { // two visitors with one phone
@@ -283,9 +284,17 @@ func (s *sim) check() {
 		}
 	}
 	for p, ids := range contacts {
-		if len(ids) > 1 {
-			t.Errorf("one phone on %d contacts", len(ids))
-			_ = p
+		if len(ids) < 2 {
+			continue
+		}
+		t.Errorf("the phone %s stands on contacts %v", p, ids)
+		for _, ev := range s.l.events(store.Filter{Source: event.Jivo}) {
+			if ev.Contact != nil && slices.Contains(ids, ev.Contact.ID) {
+				t.Logf("event %d of %s at %s: %s %+v changes %d", ev.Seq, ev.Client, ev.ReceivedAt.Format(time.TimeOnly), ev.Kind, *ev.Contact, len(ev.Changes))
+				for _, r := range ev.Requests {
+					t.Logf("    %s %s %s %d", r.At.Format(time.TimeOnly), r.Method, r.Path, r.Status)
+				}
+			}
 		}
 	}
 	for _, ev := range s.l.events(store.Filter{Source: event.Jivo}) {

@@ -61,7 +61,7 @@ type labSetup struct {
 // inLab runs test in a bubble with a bridge that is ready.
 func inLab(t *testing.T, set labSetup, test func(l *lab)) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := inMemory(t)
 	synctest.Test(t, func(t *testing.T) {
 		o := set.amo
 		o.Token = e2eToken
@@ -76,6 +76,17 @@ func inLab(t *testing.T, set labSetup, test func(l *lab)) {
 		l.ready()
 		test(l)
 	})
+}
+
+// inMemory is a folder that needs no disk, where there is one: a sync is real
+// time that a bubble cannot skip.
+func inMemory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "bridge-lab-")
+	if err != nil {
+		return filepath.Join(t.TempDir(), "data")
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "data")
 }
 
 func labConfig(set labSetup, dir string) string {
@@ -181,7 +192,7 @@ func (l *lab) kill() {
 	l.life++
 	l.mu.Unlock()
 	l.wire.cut()
-	next := filepath.Join(l.t.TempDir(), "data")
+	next := fmt.Sprintf("%s-%d", strings.SplitN(l.dir, "-life", 2)[0]+"-life", l.which())
 	raw, err := os.ReadFile(filepath.Join(l.dir, app.StoreFile))
 	if err == nil {
 		err = os.MkdirAll(next, 0o700)

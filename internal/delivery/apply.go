@@ -29,7 +29,7 @@ func (j *job) apply(ctx context.Context) event.Ending {
 		}
 	}
 	if len(j.rest()) == 0 {
-		return event.Finished{}
+		return j.finished()
 	}
 	if end := j.detach(ctx); end != nil {
 		return end
@@ -38,19 +38,25 @@ func (j *job) apply(ctx context.Context) event.Ending {
 	for _, i := range j.rest() {
 		switch end := j.carry(ctx, i); end.(type) {
 		case nil:
-		case event.Snooze:
-			return end // the account's trouble: the others would fare no better
+		case event.Snooze, event.Cut:
+			return end // the account's trouble, or the end: the others would fare no better
 		default:
 			if worst == nil {
 				worst = end
 			}
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
 	if worst != nil {
 		return worst
+	}
+	return j.finished()
+}
+
+// finished is the ending of an event whose changes are all settled. One that is
+// not must never be forgotten, whatever brought that about.
+func (j *job) finished() event.Ending {
+	if slices.ContainsFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Sent || ch.State == event.Open }) {
+		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "not everything is settled yet"}
 	}
 	return event.Finished{}
 }
@@ -160,13 +166,13 @@ func (j *job) failed(ctx context.Context, i int, with []int, err error) (end eve
 	case errors.As(err, &notSent):
 		j.mark(with, event.Open, "")
 		if ctx.Err() != nil {
-			return nil, false
+			return event.Cut{}, false
 		}
 		return snooze(notSent), false
 	case errors.As(err, &doubt):
 		j.inDoubt(with, doubt)
 		if ctx.Err() != nil {
-			return nil, false
+			return event.Cut{}, false
 		}
 		if doubt.Own { // the item's own trouble: an attempt is burnt
 			return event.Retry{Err: err}, false

@@ -139,7 +139,7 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 	defer j.mu.Unlock()
 	ev, now := j.ev, time.Now()
 	switch e := ending.(type) {
-	case nil:
+	case event.Cut:
 		if !ev.Frozen {
 			return nil // nothing of it has left: it is mapped anew
 		}
@@ -290,7 +290,7 @@ func seqOf(key string) (uint64, bool) {
 
 // logAttempt writes the one wide line of an attempt.
 func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Duration) {
-	if ending == nil {
+	if _, cut := ending.(event.Cut); cut {
 		return
 	}
 	ev := j.ev
@@ -335,7 +335,7 @@ func ended(ctx context.Context, err error) event.Ending {
 	var refused *amocrm.Refused
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return event.Cut{}
 	case errors.As(err, &notSent):
 		return snooze(notSent)
 	case errors.As(err, &doubt): // a read has no doubt, only no answer

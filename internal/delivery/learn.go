@@ -137,7 +137,7 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 	// Only an anonymous visitor's first touch is held: who can be written to
 	// amoCRM brings their own along with each event.
 	anonymous := c.ContactID == 0 && len(c.Phones) == 0 && len(c.Emails) == 0
-	if t := m.Touch(at); t != nil && c.FirstTouch == nil && anonymous {
+	if t := m.Touch(at); t != nil && c.FirstTouch == nil && anonymous && j.c.Anonymous != "ignore" {
 		c.FirstTouch, changed = t, true
 	}
 	if m.Kind == "chat_accepted" && at.After(c.Accepted) {

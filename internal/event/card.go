@@ -98,8 +98,12 @@ func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
 		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook
 		return
 	}
+	late := c.DirtyAt.After(began)
+	if late && c.Lead.StatusID != 0 { // the read may be from before the hook, whose stage is shown until a read confirms it
+		l.PipelineID, l.StatusID = c.Lead.PipelineID, c.Lead.StatusID
+	}
 	c.take(l, began)
-	if !c.DirtyAt.After(began) {
+	if !late {
 		c.Dirty = false
 	}
 }
@@ -113,7 +117,7 @@ func (c *LeadCard) ApplyOwn(l Lead, at time.Time) {
 	case c.Lead.StatusID != l.StatusID || c.Lead.PipelineID != l.PipelineID:
 		c.PlacedAt, c.StageSince = l.UpdatedAt, at.Unix()
 	}
-	c.Lead = l
+	c.Lead = l.closedSince(c.Lead, l.UpdatedAt)
 	c.ReadAt = at
 }
 
@@ -160,7 +164,7 @@ func (c *LeadCard) take(l Lead, at time.Time) {
 			l.Name = old.Name
 		}
 	}
-	c.Lead = l
+	c.Lead = l.closedSince(old, l.UpdatedAt)
 	c.SeenTo, c.ReadAt = l.UpdatedAt, at
 }
 
@@ -176,7 +180,7 @@ func (c *LeadCard) stage(l Lead, at time.Time) {
 	if c.Lead.ID != 0 {
 		c.note(c.Lead, next, at)
 	}
-	c.Lead = next
+	c.Lead = next.closedSince(c.Lead, at.Unix())
 }
 
 // note adds the differences between two states to the history. Own writes never

@@ -37,11 +37,16 @@ type Skip struct {
 	Detail string
 }
 
+// Cut: the bridge is stopping. What happened so far is kept and the event goes on
+// with the next start.
+type Cut struct{}
+
 func (Finished) ending() {}
 func (Retry) ending()    {}
 func (Snooze) ending()   {}
 func (Park) ending()     {}
 func (Kill) ending()     {}
 func (Skip) ending()     {}
+func (Cut) ending()      {}
 
 func (r Retry) String() string { return fmt.Sprintf("retry: %v", r.Err) }

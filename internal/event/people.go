@@ -94,6 +94,20 @@ type Lead struct {
 // Closed reports whether the lead is won (142) or lost (143) (amocrm-api.md §4.9).
 func (l Lead) Closed() bool { return l.StatusID == StatusWon || l.StatusID == StatusLost }
 
+// closedSince gives a closed lead that does not say since when (hooks carry no
+// closed_at, amocrm-api.md §6.2) the time it was known by, else the given one.
+func (l Lead) closedSince(old Lead, at int64) Lead {
+	switch {
+	case !l.Closed():
+		l.ClosedAt = 0
+	case l.ClosedAt == 0 && old.Closed() && old.ClosedAt != 0:
+		l.ClosedAt = old.ClosedAt
+	case l.ClosedAt == 0:
+		l.ClosedAt = at
+	}
+	return l
+}
+
 // The two stage ids every pipeline shares (amocrm-api.md §4.9).
 const (
 	StatusWon  int64 = 142
