@@ -1,18 +1,13 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/config"
-	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/upkeep"
 )
 
@@ -161,7 +156,7 @@ func (l Looker) fixFields(ctx context.Context, out *Look) error {
 	name := l.Conn.AmoCRM.MarkerField
 	missing := out.Missing(name)
 	for _, entity := range missing {
-		if err := l.makeField(ctx, entity, name); err != nil {
+		if err := l.CRM.CreateTextField(ctx, entity, name); err != nil {
 			return fmt.Errorf("make the field %q on %s: %w", name, entity, err)
 		}
 		out.Fixed = append(out.Fixed, fmt.Sprintf("made the field %q on %s", name, entity))
@@ -174,40 +169,5 @@ func (l Looker) fixFields(ctx context.Context, out *Look) error {
 		return err
 	}
 	out.Dictionary = fresh
-	return nil
-}
-
-// fieldTimeout bounds the one request that makes a field.
-const fieldTimeout = 30 * time.Second
-
-// makeField makes a text field (amocrm-api.md §4.10). It is the one write that a
-// person asks for by hand, so it takes no place in the client's queue.
-func (l Looker) makeField(ctx context.Context, entity, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, fieldTimeout)
-	defer cancel()
-	token, err := l.Tokens.Token(ctx)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal([]map[string]any{{"name": name, "type": "text"}})
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.Conn.AmoCRM.Account+"/api/v4/"+entity+"/custom_fields", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "jivo-amocrm-bridge/"+l.Opt.Version)
-	resp, err := l.Opt.transport().RoundTrip(req)
-	if err != nil {
-		return &amocrm.NotSent{Trouble: amocrm.Unreachable, Reason: amocrm.Unreachable, Err: err}
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // so that the connection can be used again
-	if resp.StatusCode >= http.StatusBadRequest {
-		return &amocrm.Refused{Status: resp.StatusCode, Request: event.Request{Method: http.MethodPost, Path: req.URL.Path, Status: resp.StatusCode}}
-	}
 	return nil
 }

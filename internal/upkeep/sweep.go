@@ -207,6 +207,8 @@ var ErrTooBig = errors.New("the account has too many contacts to read them all b
 // earlier pass was cut short. limit bounds how many are read (0: no bound);
 // progress is told how many were read so far.
 func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done int)) error {
+	k.syncing.Lock()
+	defer k.syncing.Unlock()
 	d, err := k.directory()
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ type Keeper struct {
 	dict     atomic.Pointer[amocrm.Dictionary]
 	doubtful chan struct{}
 	loaded   chan struct{} // closed when the dictionary came for the first time
+	syncing  sync.Mutex    // one full pass over the contacts at a time
 	synced   atomic.Int64  // unix seconds up to which the directory is complete; 0: not
 
 	mu    sync.Mutex
