@@ -287,7 +287,7 @@ func comment(s string) string { return strings.Join(strings.Fields(s), " ") }
 // quoted is a YAML string that no character of s can break out of.
 func quoted(s string) string {
 	plain := s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@/:") == "" &&
-		!strings.Contains(s, ": ") && !strings.HasSuffix(s, ":") && strings.IndexAny(s[:1], "-_.@/:") < 0
+		!strings.Contains(s, ": ") && !strings.HasSuffix(s, ":") && !strings.ContainsAny(s[:1], "-_.@/:")
 	if plain {
 		return s
 	}

@@ -341,7 +341,7 @@ func TestOAuth_ExchangeStoresThePairAndWakesThePausedAccount(t *testing.T) {
 		if got := g.traded()[0]; got["code"] != "c0de" || got["grant_type"] != "authorization_code" || got["redirect_uri"] == "" {
 			t.Errorf("%v", got)
 		}
-		if v.stored().Access != "a1" || o.Info().State != "ok" || o.Info().ExpiresAt.Sub(time.Now()) < 80*24*time.Hour {
+		if v.stored().Access != "a1" || o.Info().State != "ok" || time.Until(o.Info().ExpiresAt) < 80*24*time.Hour {
 			t.Errorf("%+v", o.Info())
 		}
 		g.refuses(func(w http.ResponseWriter, _ *http.Request, _ []byte) {

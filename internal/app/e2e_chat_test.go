@@ -110,7 +110,7 @@ func TestE2E_AnonymousLead(t *testing.T) {
 	holds(t, "transcript", one(t, "transcripts", w.transcripts(l.ID)), "Здравствуйте")
 	p.Phone = "+79160000003"
 	w.tell(p.updated())
-	l = w.oneLead()
+	w.oneLead()
 	c := w.oneContact()
 	same(t, "phones", c.Values("PHONE"), []string{"+79160000003"})
 }

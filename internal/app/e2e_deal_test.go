@@ -31,10 +31,10 @@ func TestE2E_DealTakesOverTheChatsLead(t *testing.T) {
 	w := newWorld(t, setup{})
 	p := ivan()
 	w.tell(pipelineGruzly("Gruzly"), p.accepted())
-	l := w.oneLead()
+	w.oneLead()
 	d := deal{id: 3, pipeline: 6, stage: 21, title: "Партия досок", text: "Доставка в пятницу", amount: 15000, agent: 1}
 	w.tell(p.deal("created_deal", d))
-	l = w.oneLead()
+	l := w.oneLead()
 	equal(t, "price", l.Price, 15000.0)
 	equal(t, "name", l.Name, "Партия досок") // what stood there the bridge wrote
 	if !slices.Contains(w.notes(l.ID, common), "Доставка в пятницу") {

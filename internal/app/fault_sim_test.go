@@ -87,10 +87,10 @@ func (s *sim) step() {
 	case n == 15:
 		s.kills++
 		s.note("killed")
-		s.l.kill()
+		s.l.kill(time.Second) // a service manager takes its time; the budget's second is over by then
 	case n == 16:
 		s.note("restarted")
-		s.l.restart()
+		s.l.restart(time.Second)
 	case n == 17:
 		s.outage()
 	default:

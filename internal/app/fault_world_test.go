@@ -176,16 +176,17 @@ func labLog(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// restart stops the bridge in good order and starts it again.
-func (l *lab) restart() {
+// restart stops the bridge in good order and starts it again after a while.
+func (l *lab) restart(after time.Duration) {
 	l.t.Helper()
 	l.stop()
+	time.Sleep(after)
 	l.start()
 }
 
 // kill ends the bridge as SIGKILL does: from this moment on nothing of it
-// reaches amoCRM or the disk. The next bridge finds the file as it was.
-func (l *lab) kill() {
+// reaches amoCRM or the disk. The next bridge, after a while, finds the file as it was.
+func (l *lab) kill(after time.Duration) {
 	l.t.Helper()
 	synctest.Wait() // nothing is half written: a commit is no waiting
 	l.mu.Lock()
@@ -206,6 +207,7 @@ func (l *lab) kill() {
 	l.stop() // it goes on writing to a file that nobody reads any more
 	l.text = strings.Replace(l.text, l.dir, next, 1)
 	l.dir = next
+	time.Sleep(after)
 	l.start()
 }
 

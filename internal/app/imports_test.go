@@ -19,6 +19,8 @@ func allowed() map[string][]string {
 		"internal/event":         {},
 		"internal/phone":         {},
 		"internal/crashpoint":    {},
+		"internal/crash":         {"internal/emulator"},
+		"internal/jivo/samples":  {},
 		"internal/jivo":          {"internal/event", "internal/phone"},
 		"internal/jivo/samples":  {},
 		"internal/amocrm":        {"internal/event", "internal/phone", "internal/crashpoint"},

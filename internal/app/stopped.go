@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -119,12 +118,4 @@ func (a *App) Granted(ctx context.Context, connection, state string) (open bool,
 		return open, pair, fmt.Errorf("read the grant: %w", err)
 	}
 	return open, pair, nil
-}
-
-// transport is what requests outside of a client go through.
-func (o Options) transport() http.RoundTripper {
-	if o.Transport != nil {
-		return o.Transport
-	}
-	return amocrm.NewTransport()
 }

@@ -155,7 +155,8 @@ func contactUnsettled(tx *store.Tx, conn, client string) bool {
 func (j *job) lookUp(ctx context.Context, i int) (res amocrm.Result, with []int, found bool, err error) {
 	ch := j.ev.Changes[i]
 	with = []int{i}
-	since := ch.SentAt.Add(j.c.Account.CRM.ServerTime().Sub(time.Now())).Add(-clockSlack).Unix()
+	ahead := time.Until(j.c.Account.CRM.ServerTime()) // of our clock
+	since := ch.SentAt.Add(ahead - clockSlack).Unix()
 	switch {
 	case ch.Op == event.OpCreate && ch.Target == event.OnLead:
 		if c := j.change(event.OpCreate, event.OnContact); c >= 0 && j.ev.Changes[c].State == event.Sent {

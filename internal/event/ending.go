@@ -37,7 +37,7 @@ type Skip struct {
 	Detail string
 }
 
-// Cut: the bridge is stopping. What happened so far is kept and the event goes on
+// Cut says that the bridge is stopping. What happened so far is kept and the event goes on
 // with the next start.
 type Cut struct{}
 

@@ -216,7 +216,7 @@ func txs(list ...string) []Text {
 func yes() *bool { b := true; return &b }
 
 // testNames is a Names with a few entries.
-type testNames struct{ noNames }
+type testNames struct{ Names }
 
 func (testNames) Agent(id string) event.Agent {
 	if id == "2" {

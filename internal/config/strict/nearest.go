@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// didYouMean returns `; did you mean "x"?` for the name nearest to got, or ""
+// DidYouMean returns `; did you mean "x"?` for the name nearest to got, or ""
 // if none is near enough to be a slip.
 func DidYouMean(got string, names []string) string {
 	near := nearest(got, names)

@@ -11,10 +11,6 @@ import (
 // the zero Pos is no place in the file: a default or a built-in.
 type Pos struct{ Line, Col int }
 
-func (p Pos) compare(q Pos) int {
-	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Col, q.Col))
-}
-
 // Problem is one thing that is wrong, or worth a warning, with its place.
 type Problem struct {
 	File string `json:"file"`

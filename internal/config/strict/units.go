@@ -62,7 +62,7 @@ func parsePart(part string) (time.Duration, bool) {
 	return time.Duration(n * float64(unit)), true
 }
 
-// showDuration writes a duration as people do in the config: 30d, 1h, 1500ms.
+// ShowDuration writes a duration as people do in the config: 30d, 1h, 1500ms.
 func ShowDuration(d time.Duration) string {
 	units := []struct {
 		name string
@@ -108,7 +108,7 @@ func parseSize(s string) (int64, bool) {
 	return int64(n) * unit, true
 }
 
-// showSize writes a number of bytes with the largest unit that divides it.
+// ShowSize writes a number of bytes with the largest unit that divides it.
 func ShowSize(n int64) string {
 	for _, u := range []struct {
 		name string
