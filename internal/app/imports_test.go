@@ -22,7 +22,6 @@ func allowed() map[string][]string {
 		"internal/crash":         {"internal/emulator"},
 		"internal/jivo/samples":  {},
 		"internal/jivo":          {"internal/event", "internal/phone"},
-		"internal/jivo/samples":  {},
 		"internal/amocrm":        {"internal/event", "internal/phone", "internal/crashpoint"},
 		"internal/mapping":       {"internal/event", "internal/phone"},
 		"internal/store":         {"internal/event", "internal/crashpoint"},
