@@ -62,6 +62,17 @@ func newBudget(rate float64) *budget {
 	return &budget{limit: rate, pace: rate, trips: map[string]time.Duration{}, changed: make(chan struct{})}
 }
 
+// resume has the requests of an earlier client count where they still may. A
+// time ahead of now is one of a clock that was set back, and counts as now.
+func (b *budget) resume(sent []time.Time, now time.Time) {
+	for _, at := range sent {
+		if at.After(now) {
+			at = now
+		}
+		b.log = append(b.log, &slot{b: b, written: at, known: true, arrived: at.Add(drift)})
+	}
+}
+
 // window returns how many requests may count at once, and for how long each does.
 func window(rate float64) (int, time.Duration) {
 	if rate < 1 {

@@ -362,3 +362,19 @@ func TestWindow_SlowRatesStretchTheWindow(t *testing.T) {
 		}
 	}
 }
+
+func TestBudget_RequestsOfAnEarlierClientCount(t *testing.T) {
+	now := time.Unix(1795000000, 0)
+	b := newBudget(7)
+	b.resume([]time.Time{
+		now.Add(-time.Hour), now.Add(-900 * time.Millisecond), now.Add(-800 * time.Millisecond), now.Add(-700 * time.Millisecond),
+		now.Add(-600 * time.Millisecond), now.Add(-500 * time.Millisecond), now.Add(-400 * time.Millisecond), now.Add(time.Hour),
+	}, now)
+	s, wait, _ := b.take(now)
+	if s != nil || wait <= 0 || wait > 200*time.Millisecond {
+		t.Fatalf("the eighth request of this second: %v, %v", s, wait)
+	}
+	if s, _, _ = b.take(now.Add(wait)); s == nil {
+		t.Error("the oldest counts no more, and there is still no place")
+	}
+}

@@ -35,6 +35,13 @@ type Config struct {
 	Region      string
 	UserAgent   string // default "jivo-amocrm-bridge"
 
+	// Recent are the times at which an earlier client of this account, perhaps
+	// of a process that was killed, sent its last requests: they count as this
+	// one's own. OnSend is told of each request, retries included, before it
+	// leaves, and must not block. It may be nil.
+	Recent []time.Time
+	OnSend func(time.Time)
+
 	// OnPause is told each time this client pauses its account by its own
 	// finding (not through PauseFor). It must not block nor call the client's
 	// reads or writes.
@@ -136,12 +143,13 @@ func New(cfg Config, tokens Tokens, ledger Ledger, obs Observer, log *slog.Logge
 		cfg: cfg, tokens: tokens, ledger: ledger, obs: obs, log: log,
 		budget: newBudget(cfg.RPS), hosts: newHosts(cfg.BaseURL), gate: newGate(),
 	}
+	c.budget.resume(cfg.Recent, time.Now())
 	c.queue = newQueue(cfg.Batch, func() { c.wg.Go(c.dispatch) })
 	c.life, c.end = context.WithCancel(context.Background())
 	if transport == nil {
 		transport = NewTransport()
 	}
-	rt := &budgeted{next: transport, budget: c.budget, hosts: c.hosts, timeout: cfg.Timeout, obs: obs}
+	rt := &budgeted{next: transport, budget: c.budget, hosts: c.hosts, timeout: cfg.Timeout, obs: obs, onSend: cfg.OnSend}
 	c.http = newRetrying(rt)
 	if b, ok := tokens.(binder); ok {
 		b.bind(c, rt)

@@ -67,6 +67,7 @@ type budgeted struct {
 	hosts   *hosts
 	timeout time.Duration
 	obs     Observer
+	onSend  func(time.Time) // may be nil
 }
 
 // slotKey carries the place a request was given before it was made.
@@ -127,6 +128,9 @@ func (t *budgeted) exchange(req *http.Request, s *slot) (*http.Response, error) 
 		GotFirstResponseByte: func() { s.answered(time.Now()) },
 	})
 	began := time.Now()
+	if t.onSend != nil {
+		t.onSend(began)
+	}
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		s.failed(time.Now())

@@ -25,6 +25,8 @@ type account struct {
 	keeper *upkeep.Keeper
 	shared *delivery.Account
 
+	spent  *spent
+
 	stop func()
 	work sync.WaitGroup
 	once sync.Once
@@ -44,10 +46,12 @@ func (a *App) openAccount(c *config.Connection) *account {
 	cfg := c.AmoCRM
 	acc := &account{host: cfg.Host, print: fingerprint(&cfg)}
 	tokens := a.tokens(acc, c)
+	var recent []time.Time
+	acc.spent, recent = openSpent(a.cfg.Data, cfg.Host, cfg.RequestsPerSecond)
 	acc.client = amocrm.New(amocrm.Config{
 		BaseURL: cfg.Account, RPS: cfg.RequestsPerSecond, Batch: cfg.Batch, Timeout: cfg.Timeout, Probe: cfg.Probe,
 		Refresh: cfg.Refresh, MarkerField: cfg.MarkerField, Region: c.Region, UserAgent: "jivo-amocrm-bridge/" + a.opt.Version,
-		OnPause: func(s amocrm.Status) { a.paused(acc, s) },
+		Recent: recent, OnSend: acc.spent.add, OnPause: func(s amocrm.Status) { a.paused(acc, s) },
 	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
 		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync, MarkerField: cfg.MarkerField,
@@ -81,6 +85,7 @@ func (acc *account) close() {
 		acc.stop()
 		acc.client.Close()
 		acc.work.Wait()
+		acc.spent.close()
 	})
 }
 

@@ -20,7 +20,7 @@ const fieldsRule = `rules:
       create: true
       update: %UPDATE%
       name: 'Чат: {{ visitor.name }}'
-      price: '{{ attributes.price ?? "1 200,50" }}'
+      price: '{{ attributes.price ?? "1 200,00" }}'
       fields:
         Тип клиента: '{{ topic.title }}'
         Количество: '{{ department.name }}'
@@ -42,7 +42,7 @@ func TestE2E_FieldsOfEveryType(t *testing.T) {
 		w := newWorld(t, setup{conn: rule})
 		w.tell(ivan().accepted(m{"topic": m{"title": "Опт"}, "department": m{"name": "12,5"}, "delivery": "да", "meeting": "2026-12-24", "pay": "Карта", "interests": "Свет, Мебель"}))
 		l := w.oneLead()
-		equal(t, "price", l.Price, 1200.5)
+		equal(t, "price", l.Price, 1200.0)
 		for name, want := range map[string]string{
 			"Тип клиента": "Опт", "Количество": "12.5", "Доставка": "1", "Оплата": "Карта", "Сайт": catalog, "Комментарий": "из Казань", "UTM_TERM": "Главный сайт",
 		} {

@@ -78,7 +78,6 @@ func TestE2E_TaskOfAnUnknownClient(t *testing.T) {
 	w := newWorld(t, setup{conn: "park: 300ms"})
 	p := ivan()
 	w.post(p.task("created_task", 2, 0, "Позвонить", time.Now().Add(time.Hour)))
-	w.await("the task is parked", func() bool { return w.last("created_task").State != "pending" })
 	w.await("the task is dead", func() bool { return w.last("created_task").State == "dead" })
 	w.ended("created_task", "dead", "client_unknown")
 	w.tell(p.accepted())
@@ -108,7 +107,6 @@ func TestE2E_Attributes(t *testing.T) {
 	w := newWorld(t, setup{conn: "park: 200ms"})
 	p, q := ivan(), maria()
 	w.post(attributes(p, m{"Город": "Казань"}))
-	w.await("they are parked", func() bool { return w.last("client_attribute_updated").State == "parked" })
 	w.await("they have waited", func() bool { return w.last("client_attribute_updated").State == "skipped" })
 
 	w.tell(q.accepted())

@@ -51,11 +51,11 @@ type lab struct {
 }
 
 type labSetup struct {
-	amo    emulator.Options
-	conn   string // lines of the connection
-	amocrm string // lines of its amocrm block
-	top    string
-	listen func(*pipes) // told of each public listener
+	amo     emulator.Options
+	conn    string // lines of the connection
+	amocrm  string // lines of its amocrm block
+	top     string
+	consent bool // somebody consents before it must be ready
 }
 
 // inLab runs test in a bubble with a bridge that is ready.
@@ -73,10 +73,21 @@ func inLab(t *testing.T, set labSetup, test func(l *lab)) {
 		l.text = labConfig(set, dir)
 		l.start()
 		defer func() { l.stop() }()
+		synctest.Wait()
+		if set.consent {
+			if err := l.app.Exchange(t.Context(), e2eName, l.amo.Grant()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		l.ready()
 		test(l)
 	})
 }
+
+// file is the running bridge's store.
+func (l *lab) file() string { return filepath.Join(l.dir, app.StoreFile) }
+
+func replaceOnce(s, from, to string) string { return strings.Replace(s, from, to, 1) }
 
 // inMemory is a folder that needs no disk, where there is one: a sync is real
 // time that a bubble cannot skip.
@@ -124,9 +135,6 @@ func (l *lab) start() {
 	cfg := l.config(l.text)
 	l.wire = &wire{amo: l.amo}
 	l.door = newPipes()
-	if l.set.listen != nil {
-		l.set.listen(l.door)
-	}
 	doors := []*pipes{l.door, newPipes()}
 	a, err := app.New(cfg, app.Options{
 		Version: "lab", Log: labLog(l.t), Transport: l.wire,
@@ -194,7 +202,7 @@ func (l *lab) kill(after time.Duration) {
 	l.mu.Unlock()
 	l.wire.cut()
 	next := fmt.Sprintf("%s-%d", strings.SplitN(l.dir, "-life", 2)[0]+"-life", l.which())
-	raw, err := os.ReadFile(filepath.Join(l.dir, app.StoreFile))
+	raw, err := os.ReadFile(l.file())
 	if err == nil {
 		err = os.MkdirAll(next, 0o700)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
-var modelSeeds = flag.Int("model.seeds", 12, "how many orders of each story the model test plays")
+var modelSeeds = flag.Int("model.seeds", 8, "how many orders of each story the model test plays")
 
 // A story is what happened with one client, in the order in which it happened.
 type story struct {
@@ -105,9 +105,9 @@ func playModel(t *testing.T, s story, seed uint64, want ending) {
 				l.wire.refuse(syscall.ECONNREFUSED)
 				time.Sleep(time.Duration(rnd.IntN(90)) * time.Second)
 			case 4:
-				l.restart()
+				l.restart(time.Duration(rnd.IntN(5)) * time.Second)
 			case 5:
-				l.kill()
+				l.kill(time.Duration(rnd.IntN(5)) * time.Second)
 			}
 		}
 		l.wire.refuse(nil)

@@ -275,7 +275,7 @@ func (a *application) task(it amocrm.HookItem) error {
 		}
 	}
 	followed := false
-	err = a.withLead(it.Task.EntityID, func(card *event.LeadCard) { followed = true; card.SetTask(*it.Task) })
+	err = a.withLead(it.Task.EntityID, func(card *event.LeadCard) { followed = true; card.SetTask(*it.Task); card.TasksAt = a.at })
 	if err != nil || !followed {
 		return err
 	}
@@ -292,7 +292,7 @@ func (a *application) dropTask(id int64) error {
 	if err := store.Delete(a.tx, store.Positions, key); err != nil {
 		return err
 	}
-	return a.withLead(leadID, func(card *event.LeadCard) { card.DropTask(id) })
+	return a.withLead(leadID, func(card *event.LeadCard) { card.DropTask(id); card.TasksAt = a.at })
 }
 
 func (a *application) unsorted(it amocrm.HookItem) error {

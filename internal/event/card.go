@@ -16,7 +16,8 @@ type LeadCard struct {
 	PlacedAt   int64             `json:"placed_at,omitempty"`   // updated_at of the bridge's own newest move
 	Dirty      bool              `json:"dirty,omitempty"`       // must be read again
 	DirtyAt    time.Time         `json:"dirty_at,omitzero"`
-	Tasks      []Task            `json:"tasks,omitempty"` // open ones
+	Tasks      []Task            `json:"tasks,omitempty"`   // open ones
+	TasksAt    time.Time         `json:"tasks_at,omitzero"` // when a hook last told of one
 	LastIn     string            `json:"last_in,omitempty"`
 	LastInAt   time.Time         `json:"last_in_at,omitzero"`
 	Changes    []CardChange      `json:"changes,omitempty"` // newest last
@@ -215,6 +216,19 @@ func (c *LeadCard) SetTask(t Task) {
 	if len(c.Tasks) > 10 {
 		c.Tasks = c.Tasks[:10]
 	}
+}
+
+// ReadTasks takes over the lead's open tasks as they were read, unless a hook has
+// told of one since the read began: then they may be older, and it reports false.
+func (c *LeadCard) ReadTasks(open []Task, began time.Time) bool {
+	if c.TasksAt.After(began) {
+		return false
+	}
+	c.Tasks = nil
+	for _, t := range open {
+		c.SetTask(t)
+	}
+	return true
 }
 
 // DropTask forgets a task that was deleted.

@@ -292,7 +292,9 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 	if err != nil {
 		return err
 	}
-	return k.store.Update(ctx, func(tx *store.Tx) error {
+	var again []int64
+	err = k.store.Update(ctx, func(tx *store.Tx) error {
+		again = nil
 		for _, id := range ids {
 			lead, ok := leads[id]
 			if !ok || lead.Deleted {
@@ -310,15 +312,11 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 				continue // dropped or forgotten while it was read
 			}
 			card.ApplyRead(lead, began)
-			card.Tasks = nil
-			for _, t := range tasks {
-				if t.EntityID != id {
-					continue
-				}
-				card.SetTask(t)
-				if err := store.Set(tx, store.Positions, store.Key(conn, "task", strconv.FormatInt(t.ID, 10)), id); err != nil {
-					return err
-				}
+			if open := of(id, tasks); !card.ReadTasks(open, began) {
+				card.MarkDirty(time.Now())
+				again = append(again, id)
+			} else if err := placeTasks(tx, conn, open); err != nil {
+				return err
 			}
 			if err := store.Set(tx, store.Cards, key, card); err != nil {
 				return err
@@ -326,4 +324,24 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 		}
 		return nil
 	})
+	for _, id := range again {
+		k.Dirty(conn, id)
+	}
+	return err
+}
+
+// of are the tasks that stand on a lead.
+func of(leadID int64, tasks []event.Task) []event.Task {
+	return slices.DeleteFunc(slices.Clone(tasks), func(t event.Task) bool { return t.EntityID != leadID })
+}
+
+// placeTasks remembers which lead each task stands on: a delete hook names the
+// task alone.
+func placeTasks(tx *store.Tx, conn string, tasks []event.Task) error {
+	for _, t := range tasks {
+		if err := store.Set(tx, store.Positions, store.Key(conn, "task", strconv.FormatInt(t.ID, 10)), t.EntityID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

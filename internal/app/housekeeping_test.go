@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// keptHouse is an App with nothing but a store and a config: what housekeeping needs.
+func keptHouse(t *testing.T) *App {
+	t.Helper()
+	st, err := store.Open(store.Options{Path: filepath.Join(t.TempDir(), "bridge.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	c := &config.Connection{Name: "shop", Park: 10 * time.Minute}
+	c.AmoCRM.Backoff.Max, c.AmoCRM.InDoubtAfter = time.Hour, 10*time.Second
+	return &App{log: slog.New(slog.DiscardHandler), store: st, cfg: &config.Config{
+		Connections: []*config.Connection{c},
+		Retention:   config.Retention{Events: 30 * 24 * time.Hour, Bodies: 7 * 24 * time.Hour, Dead: 90 * 24 * time.Hour},
+	}}
+}
+
+// put journals an event in a state, due at a time.
+func (a *App) put(t *testing.T, s event.State, next time.Time) uint64 {
+	t.Helper()
+	got, err := a.store.Append(context.Background(), event.Incoming{Event: event.Event{Connection: "shop", Source: event.Jivo, Kind: "created_deal", Client: "1", ReceivedAt: time.Now()}, Body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.store.Update(context.Background(), func(tx *store.Tx) error {
+		ev, err := tx.Event(got.Seq)
+		if err != nil {
+			return err
+		}
+		ev.State, ev.NextAt = s, next
+		if s.Settled() {
+			ev.SettledAt = time.Now()
+		}
+		return tx.Put(ev)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Seq
+}
+
+func (a *App) dueIn(t *testing.T, seq uint64) time.Duration {
+	t.Helper()
+	var ev *event.Event
+	err := a.store.View(func(tx *store.Tx) (err error) {
+		ev, err = tx.Event(seq)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Until(ev.NextAt)
+}
+
+func TestWakeUp_ParkedEventsWaitInServingTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, ctx := keptHouse(t), context.Background()
+		parked := a.put(t, event.Parked, time.Now().Add(10*time.Minute))
+		overdue := a.put(t, event.Parked, time.Now().Add(-time.Second))
+		pending := a.put(t, event.Pending, time.Now().Add(10*time.Minute))
+		a.alive(ctx)
+		time.Sleep(8 * time.Minute) // down
+		a.wakeUp(ctx)
+		for seq, want := range map[uint64]time.Duration{parked: 10 * time.Minute, overdue: -8*time.Minute - time.Second, pending: 2 * time.Minute} {
+			if got := a.dueIn(t, seq); got != want {
+				t.Errorf("event %d is due in %s, want %s", seq, got, want)
+			}
+		}
+	})
+}
+
+func TestWakeUp_FirstStartMovesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := keptHouse(t)
+		seq := a.put(t, event.Parked, time.Now().Add(time.Minute))
+		a.wakeUp(context.Background())
+		if got := a.dueIn(t, seq); got != time.Minute {
+			t.Errorf("due in %s", got)
+		}
+	})
+}
+
+func TestWakeUp_ClockSetBackPutsNothingOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, ctx := keptHouse(t), context.Background()
+		far, near := a.put(t, event.Pending, time.Now().Add(24*time.Hour)), a.put(t, event.Pending, time.Now().Add(30*time.Minute))
+		err := a.store.Update(ctx, func(tx *store.Tx) error { // it was a day later when the bridge was last alive
+			return store.Set(tx, store.Positions, aliveKey(), time.Now().Add(24*time.Hour))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.wakeUp(ctx)
+		for seq, want := range map[uint64]time.Duration{far: 0, near: 30 * time.Minute} {
+			if got := a.dueIn(t, seq); got != want {
+				t.Errorf("event %d is due in %s, want %s", seq, got, want)
+			}
+		}
+	})
+}
+
+func TestWakeUp_MoreThanOneSliceIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, ctx := keptHouse(t), context.Background()
+		var seqs []uint64
+		for range replaySlice + 3 {
+			seqs = append(seqs, a.put(t, event.Parked, time.Now().Add(10*time.Minute)))
+		}
+		a.alive(ctx)
+		time.Sleep(time.Minute)
+		a.wakeUp(ctx)
+		for _, seq := range seqs {
+			if got := a.dueIn(t, seq); got != 10*time.Minute {
+				t.Fatalf("event %d is due in %s", seq, got)
+			}
+		}
+	})
+}
+
+func TestHousekeeping_PurgesByRetentionAndKeepsItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := keptHouse(t)
+		old := a.put(t, event.Done, time.Time{})
+		time.Sleep(31 * 24 * time.Hour)
+		young := a.put(t, event.Done, time.Time{})
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { a.housekeeping(ctx); close(done) }()
+		time.Sleep(purgeEvery*beat + time.Second)
+		stop()
+		<-done
+		err := a.store.View(func(tx *store.Tx) error {
+			if _, err := tx.Event(old); err == nil {
+				t.Error("what retention lets go is there")
+			}
+			if _, err := tx.Event(young); err != nil {
+				t.Errorf("what retention keeps: %v", err)
+			}
+			at, ok, err := store.Get[time.Time](tx, store.Positions, aliveKey())
+			if !ok || !at.Equal(time.Now()) {
+				t.Errorf("last alive %s ago", time.Since(at))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
