@@ -18,3 +18,4 @@ bench: ## Go benchmarks: decode, map, card, journal (compare two runs with bench
 load: ## L1 to L3, L5, L6 of docs/proof.md, each beside its own yardstick
 	go test -run '^$$' -bench 'Ack|Reply|Burst|BigStore' -benchtime 1x -timeout 30m ./internal/app
 	go run ./cmd/bridge demo --exit --visitors 1000 --rate 400
+	go run ./cmd/bridge demo --exit --visitors 300 --rate 400 --no-sync

@@ -17,6 +17,7 @@ type demoCmd struct {
 	Exit     bool    `help:"Stop when all has settled; status 0 only if everything arrived exactly once."`
 	Visitors int     `help:"How many visitors to play. Above the scripted dozen it becomes a load generator." default:"0"`
 	Rate     float64 `help:"Jivo events a second, on an open loop." default:"50"`
+	NoSync   bool    `help:"Do not read the account's contacts: search for each visitor, as in an account too big to be read whole."`
 	Data     string  `help:"Keep the store in this folder. By default it is a temporary one." placeholder:"DIR"`
 	Admin    string  `help:"Where the admin listener is served." default:"127.0.0.1:9090"`
 	Verbose  bool    `short:"v" help:"Show the bridge's log."`

@@ -69,7 +69,7 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	s.amoSrv = &http.Server{Handler: s.amo, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.amoSrv.Serve(l) }() // ends with close
 
-	cfg, problems := config.Parse("demo.yaml", []byte(demoConfig(l.Addr().String(), data, c.Admin, s.pace)), os.LookupEnv, os.ReadFile, vocabulary())
+	cfg, problems := config.Parse("demo.yaml", []byte(demoConfig(l.Addr().String(), data, s.pace, c)), os.LookupEnv, os.ReadFile, vocabulary())
 	if problems != nil {
 		return nil, problems
 	}
@@ -87,7 +87,11 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 // hooks is where amoCRM sends its hooks.
 func (s *stage) hooks() string { return s.public + "/amocrm/demo/" + demoHook }
 
-func demoConfig(amo, data, admin string, pace int) string {
+func demoConfig(amo, data string, pace int, c demoCmd) string {
+	sync := "auto"
+	if c.NoSync {
+		sync = "off"
+	}
 	return fmt.Sprintf(`listen: "127.0.0.1:0"
 data: %q
 limits: {free_space: 16MiB}
@@ -101,12 +105,12 @@ connections:
       webhook_secret: %s
       token: %s
       requests_per_second: %d
-      contacts_sync: auto
+      contacts_sync: %s
     agents: {"*": anna@example.com}
     deals:
       stages:
         "22": {pipeline: Продажи, stage: Переговоры}
-`, data, admin, demoSecret, amo, demoHook, demoToken, pace)
+`, data, c.Admin, demoSecret, amo, demoHook, demoToken, pace, sync)
 }
 
 // close stops everything, the bridge first.

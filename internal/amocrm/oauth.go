@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// refreshAhead is how long before its end an access token is replaced.
+	// refreshAhead is how long before its end an access token is replaced, or a
+	// quarter of its life if that is less.
 	refreshAhead = 5 * time.Minute
 	// earlyRetry is how long after a failed early refresh the next is tried.
 	earlyRetry = 30 * time.Second
@@ -45,6 +46,15 @@ type Pair struct {
 	ExpiresAt   time.Time `json:"expires_at"`     // of the access token
 	RefreshedAt time.Time `json:"refreshed_at"`   // when amoCRM gave this pair
 	Host        string    `json:"host,omitempty"` // of an account that has moved since it was configured
+}
+
+// due is when the access token should be replaced.
+func (p Pair) due() time.Time {
+	ahead := refreshAhead
+	if life := p.ExpiresAt.Sub(p.RefreshedAt); life > 0 {
+		ahead = min(ahead, life/4)
+	}
+	return p.ExpiresAt.Add(-ahead)
 }
 
 // String keeps the pair out of any output.
@@ -136,7 +146,7 @@ func (o *OAuth) fresh(now time.Time) (string, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	usable := o.loaded && o.dead == nil && !o.unsaved && o.pair.Access != ""
-	due := now.After(o.pair.ExpiresAt.Add(-refreshAhead)) && now.After(o.again)
+	due := now.After(o.pair.due()) && now.After(o.again)
 	return o.pair.Access, usable && !due && now.Before(o.pair.ExpiresAt)
 }
 
@@ -161,7 +171,7 @@ func (o *OAuth) renew(ctx context.Context, refused string) (string, error) {
 	if dead != nil {
 		return "", dead
 	}
-	if p.Access != "" && p.Access != refused && time.Now().Before(p.ExpiresAt.Add(-refreshAhead)) {
+	if p.Access != "" && p.Access != refused && time.Now().Before(p.due()) {
 		return p.Access, nil
 	}
 	err := o.refresh(ctx, p)

@@ -488,3 +488,16 @@ func TestOAuth_ConsentURL(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestPair_IsReplacedAheadOfItsEndButNotAtOnce(t *testing.T) {
+	at := time.Unix(1795000000, 0)
+	for life, want := range map[time.Duration]time.Duration{24 * time.Hour: 24*time.Hour - refreshAhead, 4 * time.Minute: 3 * time.Minute} {
+		p := Pair{RefreshedAt: at, ExpiresAt: at.Add(life)}
+		if got := p.due().Sub(at); got != want {
+			t.Errorf("a token of %v is due after %v, want %v", life, got, want)
+		}
+	}
+	if p := (Pair{ExpiresAt: at}); !p.due().Equal(at) && p.due().After(at) {
+		t.Errorf("a pair without a beginning is due at %v", p.due())
+	}
+}

@@ -25,7 +25,7 @@ type account struct {
 	keeper *upkeep.Keeper
 	shared *delivery.Account
 
-	spent  *spent
+	spent *spent
 
 	stop func()
 	work sync.WaitGroup

@@ -355,3 +355,31 @@ func TestE2E_FoundLeadHasItsCardWithoutHooks(t *testing.T) {
 	w.tell(p.accepted())
 	holds(t, "marker", w.oneLead().Value("Jivo ID"), "jv-k7640@shop")
 }
+
+// A company with the visitor's phone is no contact, though its hooks come under
+// `contacts` too.
+func TestE2E_CompanyIsNoContact(t *testing.T) {
+	w := newWorld(t, setup{})
+	body := "contacts[add][0][id]=8800001&contacts[add][0][name]=Ромашка&contacts[add][0][type]=company&contacts[add][0][account_id]=31000001" +
+		"&contacts[add][0][custom_fields][0][id]=151&contacts[add][0][custom_fields][0][code]=PHONE&contacts[add][0][custom_fields][0][values][0][value]=%2B79160000001" +
+		"&contacts[add][0][custom_fields][0][values][0][enum]=11&contacts[add][0][last_modified]=1795000300&account[id]=31000001"
+	equal(t, "answer", w.raw("POST", w.hookURL(), body, "Content-Type", "application/x-www-form-urlencoded"), "200 ")
+	w.settle()
+	w.tell(ivan().accepted())
+	equal(t, "lead's contact", w.oneLead().Contacts[0].ID, w.oneContact().ID)
+}
+
+// Links, cards and what is pending survive a restart.
+func TestE2E_RestartKeepsEverything(t *testing.T) {
+	w := newWorld(t, setup{})
+	p := ivan()
+	w.tell(p.accepted(), maria().task("created_task", 2, 0, "Позвонить", then))
+	w.closeBridge()
+	w.start()
+	r := w.post(p.updated())
+	equal(t, "crm_link", r.CRMLink, w.link("leads", w.oneLead().ID))
+	w.tell(p.accepted(), p.finished(said(then, "v:Да")), maria().accepted())
+	equal(t, "leads", len(w.amo.Leads()), 2)
+	equal(t, "the parked task", len(w.amo.Tasks()), 1)
+	equal(t, "chat_accepted told again", w.eventOf("chat_accepted", "2198").State, "skipped")
+}

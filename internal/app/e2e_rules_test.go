@@ -306,3 +306,39 @@ func TestE2E_EnglishTexts(t *testing.T) {
 		t.Errorf("the card is in another language: %v", r.CustomData)
 	}
 }
+
+// find: open looks in the rule's pipeline only, open_any in all; unsorted counts.
+func TestE2E_OpenLeadOfTheRulesPipeline(t *testing.T) {
+	rule := func(find string) string {
+		return "rules:\n  - name: r\n    on: [chat_accepted]\n    contact: {find: [phone], create: true, phone: '{{ visitor.phone }}'}\n    lead: {find: [" + find + "], create: true, pipeline: Опт, name: Сделка}"
+	}
+	for find, leads := range map[string]int{"open": 2, "open_any": 1} {
+		t.Run(find, func(t *testing.T) {
+			w := newWorld(t, setup{conn: rule(find)})
+			cid, err := w.amo.CreateContact(cardOf{Edit: editOf{Name: "Иван"}, Phone: ivan().Phone})
+			w.manager(err)
+			_, err = w.amo.CreateLead(cardOf{Edit: editOf{Name: "В продажах"}, ContactID: cid, PipelineID: pipeSales, StatusID: stageTalks})
+			w.manager(err)
+			w.settle()
+			w.tell(ivan().accepted())
+			equal(t, "leads", len(w.amo.Leads()), leads)
+			w.tell(ivan().accepted(m{"chat_id": 7640}))
+			equal(t, "leads", len(w.amo.Leads()), leads)
+		})
+	}
+	t.Run("unsorted", func(t *testing.T) {
+		w := newWorld(t, setup{conn: strings.ReplaceAll(rule("open"), "name: Сделка", "stage: unsorted, name: Сделка")})
+		w.tell(ivan().accepted())
+		_, stage := w.amo.StageName(w.oneLead().PipelineID, w.oneLead().StatusID)
+		equal(t, "stage", stage, "Неразобранное")
+		w.tell(ivan().accepted(m{"chat_id": 7640}))
+		w.oneLead()
+	})
+}
+
+// Names that amoCRM does not have are counted once each.
+func TestE2E_UnresolvedNamesAreCounted(t *testing.T) {
+	w := newWorld(t, setup{conn: "rules:\n  - name: r\n    on: [chat_accepted]\n    contact: {find: [phone], create: true, phone: '{{ visitor.phone }}'}\n    lead: {find: [open], create: true, stage: Нет такого, name: Сделка, fields: {Нет поля: x}}"})
+	w.tell(ivan().accepted(), maria().accepted())
+	holds(t, "metrics", w.raw("GET", w.admin+"/metrics", ""), `bridge_unresolved_names{connection="shop"} 2`)
+}

@@ -3,7 +3,6 @@ package app_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -128,14 +127,6 @@ func ordered(l *lab, seed uint64) {
 	wg.Wait()
 	l.settle(6 * time.Hour)
 	l.verdict()
-	seen := map[int64]float64{}
-	changes := l.amo.Events()
-	for _, e := range changes { // as they happened
-		if e.EntityType != "lead" || !strings.Contains(e.Type, "sale_field_changed") {
-			continue
-		}
-		seen[e.EntityID]++
-	}
 	for _, lead := range l.amo.Leads() {
 		if int(lead.Price)%1000 != steps {
 			l.t.Errorf("%s: the last of %d changes is not what stands: %v", lead.Name, steps, lead.Price)

@@ -43,16 +43,27 @@ func (s *states) give(connection string) string {
 	return state
 }
 
+// knows reports whether the state was given out for the connection and is good.
+func (s *states) knows(state, connection string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.good(state, connection)
+}
+
 // take uses a state up.
 func (s *states) take(state, connection string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.live[state]
-	if !ok || c.connection != connection || time.Now().After(c.until) {
+	if !s.good(state, connection) {
 		return false
 	}
 	delete(s.live, state)
 	return true
+}
+
+func (s *states) good(state, connection string) bool {
+	c, ok := s.live[state]
+	return ok && c.connection == connection && !time.Now().After(c.until)
 }
 
 // errNoOAuth says that a connection has a long-lived token.
@@ -94,7 +105,7 @@ func (a *App) Exchange(ctx context.Context, connection, code string) error {
 
 // Callback implements intake.OAuth: the browser came back from amoCRM.
 func (a *App) Callback(ctx context.Context, connection string, q url.Values) (status int, message string) {
-	if !a.states.take(q.Get("state"), connection) {
+	if !a.states.knows(q.Get("state"), connection) {
 		return http.StatusNotFound, ""
 	}
 	a.mu.Lock()
@@ -108,6 +119,9 @@ func (a *App) Callback(ctx context.Context, connection string, q url.Values) (st
 	}
 	if !amocrm.SameAccount(q.Get("referer"), c.cfg.AmoCRM.Account) {
 		return http.StatusForbidden, "The consent is for another account than the one in the config. Nothing was changed."
+	}
+	if !a.states.take(q.Get("state"), connection) { // of two redirects at once, one
+		return http.StatusNotFound, ""
 	}
 	if err := a.Exchange(ctx, connection, q.Get("code")); err != nil {
 		a.log.Error("consent not taken", "connection", connection, "error", err)

@@ -60,14 +60,41 @@ func TestCrash_AckedIsNeverLostNorDoubled(t *testing.T) {
 	f.verdict(gen, at)
 }
 
-// build makes the real binary.
+// binaries are the builds of the real binary, by flags; TestMain removes them.
+type binaries struct {
+	dir string
+	mu  sync.Mutex
+	by  map[string]string
+}
+
+var built = &binaries{by: map[string]string{}}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "bridge-crash-")
+	if err != nil {
+		panic(err)
+	}
+	built.dir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build makes the real binary, once for each set of flags.
 func build(t *testing.T, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "bridge")
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	key := fmt.Sprint(flags)
+	if path := built.by[key]; path != "" {
+		return path
+	}
+	path := filepath.Join(built.dir, fmt.Sprintf("bridge-%d", len(built.by)))
 	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", path}, flags...), "../../cmd/bridge")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	built.by[key] = path
 	return path
 }
 

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -16,13 +15,7 @@ var syncStep = flag.Int("syncstep", 40, "how many syncs of the file lie between 
 // N2 of reliability.md: the bridge is killed as it enters its N-th sync of the
 // store, for N = 1 and on, while some fifty events come in.
 func TestCrash_KilledAtASync(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("strace is not installed")
-	}
-	if out, err := exec.Command(strace, "-f", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
-		t.Skipf("strace does not work here: %s", out)
-	}
+	strace := tracer(t)
 	plain, armed := build(t), build(t, "-tags", "crash") // armed: its syncs come from one thread
 	for n, struck := 1, true; struck && !t.Failed(); n += *syncStep {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
