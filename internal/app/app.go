@@ -69,6 +69,8 @@ type App struct {
 	public, admin net.Listener
 	fatal         chan error
 
+	connecting sync.Mutex // held by connect
+
 	mu       sync.Mutex
 	cfg      *config.Config
 	accounts map[string]*account // by host

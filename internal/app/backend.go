@@ -403,7 +403,7 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: r.refused.Error()})
 		case s.Paused:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: "amoCRM is paused: " + string(s.Reason), Hint: pauseHint(s.Reason)})
-		case r.account.keeper.Dict() == nil:
+		case !r.known:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: "the account's dictionary was not read yet"})
 		case r.account.info().State == console.TokenNeedsAuth:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: "the token is dead", Hint: pauseHint(amocrm.AuthNeeded)})

@@ -24,6 +24,7 @@ type connection struct {
 	account *account
 	card    card.Connection
 	refused error // the store has this name for another account
+	known   bool  // the account's dictionary is in it: its events are worked
 }
 
 // apply takes a config over: accounts whose settings did not change go on,
@@ -90,6 +91,8 @@ func (a *App) frozen(cfg *config.Config) {
 
 // connect gives every room its connections as they now are.
 func (a *App) connect() {
+	a.connecting.Lock() // or one that began before a dictionary came could end last
+	defer a.connecting.Unlock()
 	a.mu.Lock()
 	cfg := a.cfg
 	conns := map[string]*connection{}
@@ -121,6 +124,7 @@ func (a *App) connect() {
 			a.log.Error("connection not worked", "connection", name, "error", r.refused)
 			continue
 		}
+		r.known = true
 		work = append(work, delivered(r.cfg, r.account, dict))
 	}
 	a.mu.Lock()
@@ -186,7 +190,7 @@ func zoneOf(c *config.Connection, dict *amocrm.Dictionary) *time.Location {
 func delivered(c *config.Connection, acc *account, dict *amocrm.Dictionary) *delivery.Connection {
 	region, zone := regionOf(c, dict), zoneOf(c, dict)
 	d := &delivery.Connection{
-		Name: c.Name, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
+		Name: c.Name, Waiting: dict == nil, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
 		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,

@@ -19,7 +19,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 )
 
-var eioStep = flag.Int("eiostep", 33, "how many syncs lie between two that fail; 1: every one of the first hundred")
+var eioStep = flag.Int("eiostep", 49, "how many syncs lie between two that fail; 1: every one of the first hundred")
 
 // came waits for the end of a process.
 func (p *process) came(t *testing.T, within time.Duration) (code int) {
@@ -190,7 +190,7 @@ func TestDisk_SlowSyncs(t *testing.T) {
 	strace := tracer(t)
 	f := newField(t)
 	gen := newGenerator(f, *seed)
-	p := f.launch([]string{strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=300000", build(t)}, nil)
+	p := f.launch([]string{strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=100000", build(t)}, nil)
 	p.ready(t)
 	var visiting sync.WaitGroup
 	for n := 1; n <= 3; n++ {

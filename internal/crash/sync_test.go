@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-var syncStep = flag.Int("syncstep", 40, "how many syncs of the file lie between two kills; 1: every sync")
+var syncStep = flag.Int("syncstep", 60, "how many syncs of the file lie between two kills; 1: every sync")
 
 // N2 of reliability.md: the bridge is killed as it enters its N-th sync of the
 // store, for N = 1 and on, while some fifty events come in.

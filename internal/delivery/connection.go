@@ -54,7 +54,10 @@ func (a *Account) ready() bool { return a.Dict() != nil && !a.CRM.State().Paused
 // Connection is one Jivo account tied to one amoCRM account. It is not changed
 // once given to a Dispatcher.
 type Connection struct {
-	Name     string
+	Name string
+	// Waiting says the account's dictionary has not come into this yet, and with
+	// it region, zone and the pin: nothing is claimed.
+	Waiting  bool
 	Account  *Account
 	Program  *mapping.Program
 	Language string

@@ -126,7 +126,7 @@ func (d *Dispatcher) claimAll(ctx context.Context) time.Duration {
 	d.mu.Unlock()
 	wait := time.Minute
 	for _, c := range conns {
-		if !c.Account.ready() {
+		if c.Waiting || !c.Account.ready() {
 			continue // its resume or its dictionary kicks
 		}
 		if w := d.claim(ctx, c); w < wait {

@@ -136,20 +136,28 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 	return cards, "search", nil
 }
 
-// backlog is how many waiting events make a search for each new visitor too
-// dear, even where a contact made by hand a minute ago could be missed.
-const backlog = 100
+// How many waiting events say that work is waiting: then a miss in the contact
+// directory is believed. Without hooks a contact that a manager made by hand a
+// minute ago is in no directory, so it takes a real backlog.
+const (
+	busy    = 5
+	backlog = 100
+)
 
 // directorySuffices reports whether a miss in the contact directory needs no
 // search. The directory is as old as its last pass; what a manager made since
-// is only known where amoCRM tells of it, so without hooks the search is spared
-// only while a backlog waits, and never while the budget has room to spare.
+// is only known where amoCRM tells of it. While nothing waits, it is asked all
+// the same.
 func (j *job) directorySuffices() bool {
 	a := j.c.Account
-	if !a.Complete() || a.Idle() {
+	if !a.Complete() {
 		return false
 	}
-	return a.HearsContacts() || j.d.store.Pending(j.c.Name) > backlog
+	waiting := j.d.store.Pending(j.c.Name)
+	if a.HearsContacts() {
+		return waiting > busy || !a.Idle()
+	}
+	return waiting > backlog
 }
 
 // learnContact has the store remember a contact that was read.
