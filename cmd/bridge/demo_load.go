@@ -34,8 +34,10 @@ func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
 	sent, failed := c.fire(ctx, e, s)
 	fired := time.Since(began)
 	// 50 items a request, 7 requests a second, and room for what comes after.
-	settled := s.settle(ctx, demoTimeout+time.Duration(sent)*100*time.Millisecond)
+	patience := demoTimeout + time.Duration(sent)*100*time.Millisecond
+	s.calm(ctx, patience)
 	took := time.Since(began)
+	settled := s.settle(ctx, patience)
 	r := s.amo.Report()
 	requests := r.Requests - before.Requests
 
@@ -44,7 +46,7 @@ func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
 	slices.Sort(s.acks)
 	row("events sent", "%d in %.1f s (%.0f a second), %d not answered 200", sent, fired.Seconds(), float64(sent)/fired.Seconds(), failed)
 	row("acks", "p50 %s, p99 %s, max %s", ms(percentile(s.acks, 50)), ms(percentile(s.acks, 99)), ms(percentile(s.acks, 100)))
-	row("settled", "%.1f s after the first event", took.Seconds())
+	row("settled", "%.1f s after the first event, at %.1f requests a second", took.Seconds(), float64(requests)/took.Seconds())
 	row("requests to amoCRM", "%d: %.3f per event; at most %d in any second", requests, float64(requests)/float64(max(sent, 1)), r.MaxInSecond)
 	row("leads per request", "%s", perRequest(len(s.amo.Leads()), r, "POST", "/leads/complex"))
 	row("notes per request", "%s", perRequest(len(s.amo.AllNotes()), r, "POST", "/notes"))

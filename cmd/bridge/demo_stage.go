@@ -207,6 +207,30 @@ func (s *stage) manager(ctx context.Context, deed error) error {
 	return errors.Join(deed, s.amo.FlushHooks(ctx))
 }
 
+// calm waits until no event of Jivo's is pending any more; amoCRM's hooks, which
+// come one after another, may take longer.
+func (s *stage) calm(ctx context.Context, within time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for s.app.Store().Pending("demo") > 0 {
+		var left []*event.Event
+		_ = s.app.Store().View(func(tx *store.Tx) (err error) { // settle tells what went wrong
+			left, _, err = tx.Events(store.Filter{Connection: "demo", Source: event.Jivo, State: event.Pending, Limit: 1})
+			return err
+		})
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // settle waits until nothing is pending any more, hooks included. It reports
 // whether that came about in time.
 func (s *stage) settle(ctx context.Context, within time.Duration) bool {

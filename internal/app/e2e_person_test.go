@@ -294,7 +294,6 @@ func (w *world) link(entity string, id int64) string {
 type (
 	noteOf = emulator.Note
 	editOf = emulator.Edit
-	taskOf = emulator.Task
 )
 
 type cardOf = emulator.NewCard

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -422,15 +421,4 @@ func (w *world) warned(r row, text string) {
 	if !slices.ContainsFunc(r.Warnings, func(s string) bool { return strings.Contains(s, text) }) {
 		w.t.Errorf("no warning with %q in %q", text, r.Warnings)
 	}
-}
-
-// freePort is an address nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

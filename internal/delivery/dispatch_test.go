@@ -18,8 +18,8 @@ func TestEvent_NewVisitorIsAContactAndALead(t *testing.T) {
 		pass(time.Second)
 		ev := y.is(seq, event.Done, "")
 		c := y.client(1)
-		if len(y.crm.leads) != 1 || len(y.crm.contacts) != 1 || len(c.Leads) != 1 || c.ContactID == 0 {
-			t.Fatalf("%d leads, %d contacts, client %+v", len(y.crm.leads), len(y.crm.contacts), c)
+		if y.crm.made() != 1 || y.crm.people() != 1 || len(c.Leads) != 1 || c.ContactID == 0 {
+			t.Fatalf("%d leads, %d contacts, client %+v", y.crm.made(), y.crm.people(), c)
 		}
 		if ev.Lead == nil || !ev.Lead.Created || ev.Lead.ID != c.Leads[0].LeadID || ev.Contact == nil || ev.Contact.ID != c.ContactID {
 			t.Errorf("matches %+v, %+v", ev.Contact, ev.Lead)
@@ -56,7 +56,7 @@ func TestDispatcher_OneStuckClientBlocksNone(t *testing.T) {
 		y.is(stuck, event.Done, "")
 		y.is(behind, event.Done, "")
 		equal(t, "in flight", y.d.InFlight(shop), 0)
-		equal(t, "leads of everybody", len(y.crm.leads), 51)
+		equal(t, "leads of everybody", y.crm.made(), 51)
 	})
 }
 
@@ -106,7 +106,28 @@ func TestDispatcher_FailingNoteHoldsNobodyUp(t *testing.T) {
 		y.crm.set(func() { y.crm.before = nil })
 		pass(time.Minute)
 		y.is(first, event.Done, "")
-		equal(t, "leads", len(y.crm.leads), 1)
+		equal(t, "leads", y.crm.made(), 1)
+	})
+}
+
+func TestDispatcher_NoteUnderWayHoldsNobodyUp(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		let := make(chan struct{})
+		y.crm.before = func(w amocrm.Write) error {
+			if w.Endpoint == amocrm.PostNotes {
+				<-let
+			}
+			return nil
+		}
+		y.run()
+		first := y.post(chat("chat_finished", 1, said("first", 100)))
+		second := y.post(chat("chat_updated", 1, ""))
+		pass(time.Minute)
+		y.is(first, event.Pending, "")
+		y.is(second, event.Done, "")
+		close(let)
+		pass(time.Second)
+		y.is(first, event.Done, "")
 	})
 }
 
@@ -122,13 +143,13 @@ func TestDispatcher_SnoozeBurnsNothing(t *testing.T) {
 		if ev.Attempts != 0 || ev.Waited != 0 {
 			t.Errorf("attempts %d, waited %s", ev.Attempts, ev.Waited)
 		}
-		if n := y.crm.tried; n < 19 || n > 21 {
+		if n := y.crm.tries(); n < 19 || n > 21 {
 			t.Errorf("%d tries in ten minutes of 429 for 30 s", n)
 		}
 		y.crm.set(func() { y.crm.before = nil })
 		pass(time.Minute)
 		y.is(seq, event.Done, "")
-		equal(t, "leads", len(y.crm.leads), 1)
+		equal(t, "leads", y.crm.made(), 1)
 	})
 }
 
@@ -144,7 +165,7 @@ func TestDispatcher_PauseHoldsEverythingAndIsMadeUpForAtOnce(t *testing.T) {
 			seqs = append(seqs, y.post(chat("chat_accepted", n+1, "")))
 		}
 		pass(72 * time.Hour)
-		tried := y.crm.tried
+		tried := y.crm.tries()
 		if tried > 5 {
 			t.Errorf("%d writes while paused", tried)
 		}
@@ -211,7 +232,7 @@ func TestDispatcher_RefusedIsDeadAndSaysWhy(t *testing.T) {
 		seq := y.post(chat("chat_accepted", 1, ""))
 		pass(time.Hour)
 		ev := y.is(seq, event.Dead, event.Refused)
-		equal(t, "tries", y.crm.tried, 1)
+		equal(t, "tries", y.crm.tries(), 1)
 		if !strings.Contains(ev.Detail, "400") {
 			t.Errorf("detail %q", ev.Detail)
 		}
@@ -233,7 +254,7 @@ func TestDispatcher_LostAnswerIsLookedUpAndNotSentAgain(t *testing.T) {
 		}
 		pass(time.Minute)
 		y.is(seq, event.Done, "")
-		equal(t, "leads", len(y.crm.leads), 1)
+		equal(t, "leads", y.crm.made(), 1)
 		same(t, "doubts", y.obs.doubts, []string{"found"})
 	})
 }
@@ -247,10 +268,10 @@ func TestDispatcher_WriteThatNeverLandedIsSentAgainAfterTwoLooks(t *testing.T) {
 		y.run()
 		seq := y.post(chat("chat_accepted", 1, ""))
 		pass(y.c.InDoubtAfter + 5*time.Second)
-		equal(t, "tries after one look", y.crm.tried, 1)
+		equal(t, "tries after one look", y.crm.tries(), 1)
 		pass(time.Minute)
 		y.is(seq, event.Done, "")
-		equal(t, "leads", len(y.crm.leads), 1)
+		equal(t, "leads", y.crm.made(), 1)
 		same(t, "doubts", y.obs.doubts, []string{"missing", "resent"})
 	})
 }

@@ -63,9 +63,14 @@ func TestLocks_OneHolderAtATime(t *testing.T) {
 func TestLocks_TwoNamesInBothOrdersDoNotBlockEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l locks
-		for range 200 {
+		for range 100 {
+			_, let := take(t.Context(), &l, "b")
+			synctest.Wait()
 			first, releaseFirst := take(t.Context(), &l, "a", "b")
+			synctest.Wait()
 			second, releaseSecond := take(t.Context(), &l, "b", "a")
+			synctest.Wait()
+			let() // whoever comes first to what was let go
 			releaseFirst()
 			releaseSecond()
 			if !has(first) || !has(second) {

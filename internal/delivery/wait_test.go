@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -27,7 +28,7 @@ func TestAnonymous_IsHeldUntilAContactComes(t *testing.T) {
 		if c.FirstTouch == nil || c.FirstTouch.UTM["source"] != "ads1" || len(c.Held) != 1 || !strings.Contains(c.Held[0].Text, "hello") {
 			t.Fatalf("first touch %+v, held %+v", c.FirstTouch, c.Held)
 		}
-		equal(t, "writes", y.crm.tried, 0)
+		equal(t, "writes", y.crm.tries(), 0)
 		y.post(chat("chat_updated", 1, ""))
 		pass(time.Second)
 		c = y.client(1)
@@ -82,7 +83,7 @@ func TestAnonymous_LeadIsMadeIfSoSet(t *testing.T) {
 		seq := y.post(nobody("chat_accepted", 1, ""))
 		pass(time.Second)
 		y.is(seq, event.Done, "")
-		equal(t, "leads", len(y.crm.leads), 1)
+		equal(t, "leads", y.crm.made(), 1)
 	})
 }
 
@@ -110,7 +111,7 @@ func TestPark_UntilTheClientIsDescribed(t *testing.T) {
 		y.post(chat("chat_accepted", 1, ""))
 		pass(time.Second)
 		y.is(seq, event.Done, "")
-		equal(t, "leads: the deal took the chat's over", len(y.crm.leads), 1)
+		equal(t, "leads: the deal took the chat's over", y.crm.made(), 1)
 		if l := y.client(1).Leads; len(l) != 1 || l[0].Deal != "3" {
 			t.Errorf("links %+v", l)
 		}
@@ -141,14 +142,14 @@ func TestPark_OverdueDealIsALeadWithoutAContactUntilDescribed(t *testing.T) {
 		if !strings.Contains(strings.Join(ev.Warnings, " "), "client_unknown") {
 			t.Errorf("warnings %q", ev.Warnings)
 		}
-		if len(y.crm.leads) != 1 || len(y.crm.contacts) != 0 {
-			t.Fatalf("%d leads, %d contacts", len(y.crm.leads), len(y.crm.contacts))
+		if y.crm.made() != 1 || y.crm.people() != 0 {
+			t.Fatalf("%d leads, %d contacts", y.crm.made(), y.crm.people())
 		}
 		y.post(`{"event_name":"created_client","client_id":1,"name":"V","contacts":[{"type":"phone","value":"+79160000001"}]}`)
 		pass(time.Minute)
 		y.is(seq, event.Done, "")
-		if len(y.crm.leads) != 1 {
-			t.Errorf("%d leads", len(y.crm.leads))
+		if y.crm.made() != 1 {
+			t.Errorf("%d leads", y.crm.made())
 		}
 	})
 }
@@ -164,7 +165,7 @@ func TestPark_OverdueTaskIsDeadAndRevivedWhenDescribed(t *testing.T) {
 				seq := y.post(task(2, 1, 0))
 				pass(y.c.Park + time.Second)
 				y.is(seq, event.Dead, event.ClientUnknown)
-				equal(t, "writes", y.crm.tried, 0)
+				equal(t, "writes", y.crm.tries(), 0)
 				pass(c.after)
 				y.post(chat("chat_accepted", 1, ""))
 				pass(time.Minute)
@@ -211,14 +212,15 @@ func TestPark_OverdueAttributesAreKept(t *testing.T) {
 
 func TestPark_SnoozedWhenOverdueIsNotParkedAgain(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.crm.before = func(amocrm.Write) error {
+			y.crm.set(func() { y.crm.before = nil })
+			return &amocrm.NotSent{Trouble: amocrm.RateLimited, Reason: amocrm.RateLimited, Until: time.Now().Add(5 * time.Second)}
+		}
 		y.run()
 		seq := y.post(deal(1, "D"))
-		pass(time.Second)
-		y.crm.set(func() { y.crm.paused = true })
-		pass(time.Hour)
-		y.crm.set(func() { y.crm.paused = false })
-		y.d.Kick()
-		pass(time.Second)
+		pass(y.c.Park + time.Second)
+		y.is(seq, event.Pending, "")
+		pass(10 * time.Second)
 		y.is(seq, event.Done, "")
 	})
 }

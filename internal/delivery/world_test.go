@@ -55,6 +55,25 @@ func (f *fakeCRM) set(fn func()) {
 	fn()
 }
 
+// tries, made and people are how often something was written, and what there is.
+func (f *fakeCRM) tries() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tried
+}
+
+func (f *fakeCRM) made() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.leads)
+}
+
+func (f *fakeCRM) people() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.contacts)
+}
+
 func (f *fakeCRM) Write(ctx context.Context, w amocrm.Write) (amocrm.Result, error) {
 	f.mu.Lock()
 	f.tried++

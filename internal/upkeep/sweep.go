@@ -217,7 +217,13 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 		d.Page, d.Started = 1, k.crm.ServerTime().Unix()
 	}
 	for {
-		contacts, more, err := k.crm.ContactsPage(ctx, d.Page, 0)
+		// The first page is worth a place before the searches it may spare: a
+		// small account is known with it.
+		turn := ctx
+		if d.Page == 1 {
+			turn = amocrm.WithPriority(ctx, amocrm.NewLead)
+		}
+		contacts, more, err := k.crm.ContactsPage(turn, d.Page, 0)
 		if err != nil {
 			return err
 		}

@@ -221,12 +221,14 @@ func TestReread_DirtOfAnEarlierProcessIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		b.SetConnections(nil) // they are given once the keeper runs
+		load := b.cfg.Load
+		b.cfg.Load = func(ctx context.Context) (*amocrm.Dictionary, error) { time.Sleep(time.Second); return load(ctx) }
 		b.cfg.Changed = func() { b.SetConnections([]Connection{{Name: shop}}) }
 		b.crm.leads[5] = lead(5, 200, 12)
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), Dirty: true})
 		b.setCard(event.LeadCard{Lead: lead(6, 100, 11)})
 		defer b.run()()
-		synctest.Wait()
+		time.Sleep(2 * time.Second)
 		equal(t, "reads", len(b.crm.reads), 1)
 		same(t, "leads of the read", b.crm.reads[0], []int64{5})
 	})
