@@ -177,11 +177,11 @@ func (s *slot) answered(now time.Time) {
 		s.written = now
 	}
 	trip := now.Sub(s.written)
-	shortest, seen := s.b.trips[s.kind]
+	shortest, seen := s.b.trips[s.kind] // of the first of its kind all of the trip may have been the way there
+	s.arrived = s.written.Add(min(late, max(trip-shortest, 0)))
 	if !seen || trip < shortest {
 		shortest = trip
 	}
-	s.arrived = s.written.Add(min(late, trip-shortest))
 	s.b.trips[s.kind] = shortest + (trip-shortest)/forget
 	s.b.wake()
 }

@@ -378,3 +378,21 @@ func TestBudget_RequestsOfAnEarlierClientCount(t *testing.T) {
 		t.Error("the oldest counts no more, and there is still no place")
 	}
 }
+
+func TestBudget_TheFirstOfAKindMayHaveArrivedAsLateAsItsAnswer(t *testing.T) {
+	now := time.Unix(1795000000, 0)
+	b := newBudget(1)
+	arrival := func(trip time.Duration) time.Duration {
+		now = now.Add(time.Minute)
+		s, _, _ := b.take(now)
+		s.kind = "GET leads"
+		s.wrote(now)
+		s.answered(now.Add(trip))
+		return s.arrived.Sub(now)
+	}
+	for _, step := range [][2]time.Duration{{80 * time.Millisecond, 80 * time.Millisecond}, {80 * time.Millisecond, 0}, {20 * time.Millisecond, 0}, {70 * time.Millisecond, 50 * time.Millisecond}} {
+		if got := arrival(step[0]); got.Round(time.Millisecond) != step[1] {
+			t.Errorf("after a trip of %v it counts as arrived after %v, want %v", step[0], got, step[1])
+		}
+	}
+}

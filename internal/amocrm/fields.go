@@ -382,3 +382,16 @@ func cleanLine(s string) string {
 		return r
 	}, cleanText(s)))
 }
+
+// softMark begins the key of a field that the account may lack (event.Entity).
+const softMark = "?"
+
+func softLast(a, b string) int {
+	if x, y := strings.HasPrefix(a, softMark), strings.HasPrefix(b, softMark); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return strings.Compare(a, b)
+}

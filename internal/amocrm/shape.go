@@ -335,19 +335,6 @@ func (d *draft) setFields(have map[int64]event.Values, skip map[string]bool) {
 	}
 }
 
-// softMark begins the key of a field that the account may lack (event.Entity).
-const softMark = "?"
-
-func softLast(a, b string) int {
-	if x, y := strings.HasPrefix(a, softMark), strings.HasPrefix(b, softMark); x != y {
-		if x {
-			return 1
-		}
-		return -1
-	}
-	return strings.Compare(a, b)
-}
-
 func (d *draft) setField(f FieldInfo, key, name, raw string, have event.Values) {
 	values, complaint := d.write.values(f, raw)
 	switch complaint {

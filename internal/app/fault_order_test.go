@@ -15,6 +15,10 @@ import (
 // N5 of reliability.md: the same event any number of times, one after another, at
 // the same moment and across restarts, has one effect.
 func TestFault_RepeatsHaveOneEffect(t *testing.T) {
+	most := 1000
+	if underRace {
+		most = 100
+	}
 	p := visitors(1)[0]
 	stories := map[string][][]byte{
 		"chat":     {p.accepted(), p.finished(said(then, "v:Привет", "a:Добрый день"))},
@@ -37,7 +41,7 @@ func TestFault_RepeatsHaveOneEffect(t *testing.T) {
 			})
 			inLab(t, labSetup{}, func(l *lab) {
 				for i, b := range bodies {
-					for n := 1; n <= 1000; n *= 10 {
+					for n := 1; n <= most; n *= 10 {
 						var many [][]byte
 						for range n {
 							many = append(many, b)

@@ -31,7 +31,7 @@ func TestFault_Simulation(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // fewer ways to interleave: a seed plays alike again
 	seeds := uint64(*simSeeds)
 	if underRace {
-		seeds = min(seeds, 5)
+		seeds = min(seeds, 3)
 	}
 	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { playSeed(t, seed) })

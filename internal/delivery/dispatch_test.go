@@ -65,7 +65,7 @@ func TestDispatcher_EventsOfALineGoInOrder(t *testing.T) {
 		var order []string
 		y.crm.before = func(w amocrm.Write) error {
 			y.crm.set(func() { order = append(order, string(w.Item)) })
-			pass(time.Second)
+			time.Sleep(time.Second) // of the bubble, in a worker
 			return nil
 		}
 		y.run()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -189,7 +190,11 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 			b.loads = append(b.loads, time.Now())
 			return b.dict, b.err
 		},
-		Changed: func() { b.first++ },
+		Changed: func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.first++
+		},
 		Drop: func(_ *store.Tx, connection, account, entity string, id int64) error {
 			if connection != shop || account != host || entity != "lead" {
 				t.Errorf("drop of %s %s %s", connection, account, entity)
@@ -248,6 +253,18 @@ func (b *bench) loadCount() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.loads)
+}
+
+func (b *bench) told() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.first
+}
+
+// pass lets virtual time go by.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func must(t *testing.T, err error) {

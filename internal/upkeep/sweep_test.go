@@ -32,9 +32,9 @@ func TestFeed_ReadsFromThePositionWithOverlap(t *testing.T) {
 		b := newBench(t, nil)
 		start := time.Now().Unix()
 		must(t, b.feed(ctx))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		must(t, b.feed(ctx))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		must(t, b.feed(ctx))
 		same(t, "read from", b.crm.feedFrom, []int64{start - 300, start + 3600 - 300})
 	})
@@ -45,7 +45,7 @@ func TestFeed_LateEventOfTheOverlapIsFoundOnce(t *testing.T) {
 		b := newBench(t, nil)
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), SeenTo: 100})
 		must(t, b.feed(ctx))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		b.crm.feed = []amocrm.FeedEvent{about("a", 5, time.Now().Add(-2*time.Minute))} // its writer lagged
 		for i, want := range []int{1, 0, 0} {
 			must(t, b.feed(ctx))
@@ -53,7 +53,7 @@ func TestFeed_LateEventOfTheOverlapIsFoundOnce(t *testing.T) {
 			c, _ := b.card(5)
 			c.Dirty = false
 			b.setCard(c)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 		}
 	})
 }
@@ -63,7 +63,7 @@ func TestFeed_IsReadPageByPage(t *testing.T) {
 		b := newBench(t, nil)
 		b.crm.perPage = 2
 		must(t, b.feed(ctx))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		for id := range int64(5) {
 			b.setCard(event.LeadCard{Lead: lead(id+1, 100, 11), SeenTo: 100})
 			b.crm.feed = append(b.crm.feed, about(fmt.Sprint(id), id+1, time.Now()))
@@ -137,13 +137,13 @@ func TestFeed_FailedLookIsMadeUpFor(t *testing.T) {
 		b := newBench(t, nil)
 		start := time.Now().Unix()
 		must(t, b.feed(ctx))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		b.crm.fail["events"] = errDown
 		if b.feed(ctx) == nil {
 			t.Error("no error")
 		}
 		delete(b.crm.fail, "events")
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		must(t, b.feed(ctx))
 		same(t, "read from", b.crm.feedFrom, []int64{start - 300, start - 300})
 	})
@@ -154,17 +154,17 @@ func TestSweep_WaitsForTheDictionaryAndRestsWhilePaused(t *testing.T) {
 		b := newBench(t, func(c *Config) { c.ContactsSync = false })
 		b.err = errDown
 		defer b.run()()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		b.mu.Lock()
 		b.err = nil
 		b.mu.Unlock()
-		time.Sleep(2 * time.Minute) // the first look stores the position
+		pass(2 * time.Minute) // the first look stores the position
 		equal(t, "requests", len(b.crm.feedFrom), 0)
 		b.crm.set(func() { b.crm.paused = true })
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		equal(t, "requests while paused", len(b.crm.feedFrom), 0)
 		b.crm.set(func() { b.crm.paused = false })
-		time.Sleep(b.cfg.Sweep)
+		pass(b.cfg.Sweep)
 		equal(t, "requests after it", len(b.crm.feedFrom), 1)
 	})
 }
@@ -219,14 +219,14 @@ func TestContacts_ChangesAreKnownFromWhenThePassBegan(t *testing.T) {
 		b := newBench(t, nil)
 		b.crm.contacts = people(contactsPage + 1)
 		start := time.Now().Unix()
-		b.crm.onPage = func(page int) { time.Sleep(time.Hour) } // a long pass
+		b.crm.onPage = func(page int) { pass(time.Hour) } // a long pass
 		must(t, b.SyncContacts(ctx, 0, func(int) {}))
 		b.crm.onPage = nil
 		b.crm.pages = nil
 		must(t, b.Keeper.contacts(ctx))
 		same(t, "pages", b.crm.pages, []string{fmt.Sprintf("1@%d", start-300)})
 		b.crm.pages = nil
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		must(t, b.Keeper.contacts(ctx))
 		same(t, "pages", b.crm.pages, []string{fmt.Sprintf("1@%d", start+7200-300)})
 	})
@@ -237,7 +237,7 @@ func TestContacts_ChangesReplaceWhatWasKnown(t *testing.T) {
 		b := newBench(t, nil)
 		b.crm.contacts = people(2)
 		must(t, b.Keeper.contacts(ctx))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		b.crm.contacts[0].Phones[0].Text, b.crm.contacts[0].UpdatedAt = "+79160009999", time.Now().Unix()
 		b.crm.contacts[1].Deleted, b.crm.contacts[1].UpdatedAt = true, time.Now().Unix()
 		must(t, b.Keeper.contacts(ctx))
@@ -281,9 +281,9 @@ func TestComplete_IsTrueNoLongerThanTheSweep(t *testing.T) {
 		b := newBench(t, nil)
 		equal(t, "complete before anything", b.Complete(), false)
 		must(t, b.SyncContacts(ctx, 0, func(int) {}))
-		time.Sleep(b.cfg.Sweep + 50*time.Second) // a sweep that takes its time
+		pass(b.cfg.Sweep + 50*time.Second) // a sweep that takes its time
 		equal(t, "complete until the next sweep", b.Complete(), true)
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		equal(t, "complete without one", b.Complete(), false)
 		must(t, b.Keeper.contacts(ctx))
 		equal(t, "complete after it", b.Complete(), true)

@@ -27,19 +27,19 @@ func TestDictionary_IsTriedUntilItComes(t *testing.T) {
 		b.err = errDown
 		start := time.Now()
 		defer b.run()()
-		time.Sleep(3*time.Minute + time.Second)
+		pass(3*time.Minute + time.Second)
 		same(t, "tries", b.at(start), []time.Duration{0, 2 * time.Second, 6 * time.Second, 14 * time.Second, 30 * time.Second, 62 * time.Second, 122 * time.Second})
-		if b.Dict() != nil || b.first != 0 {
+		if b.Dict() != nil || b.told() != 0 {
 			t.Error("there is a dictionary that never came")
 		}
 		b.mu.Lock()
 		b.err = nil
 		b.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if b.Dict() != b.dict {
 			t.Error("it did not come")
 		}
-		equal(t, "told", b.first, 1)
+		equal(t, "told", b.told(), 1)
 	})
 }
 
@@ -48,9 +48,9 @@ func TestDictionary_IsReadAgainEveryRefresh(t *testing.T) {
 		b := newBench(t, nil)
 		start := time.Now()
 		defer b.run()()
-		time.Sleep(2*time.Hour + time.Second)
+		pass(2*time.Hour + time.Second)
 		same(t, "reads", b.at(start), []time.Duration{0, time.Hour, 2 * time.Hour})
-		equal(t, "told of the first only", b.first, 1)
+		equal(t, "told of the first only", b.told(), 1)
 	})
 }
 
@@ -63,7 +63,7 @@ func TestDictionary_TheOldOneStaysWhileTheNewCannotBeHad(t *testing.T) {
 		b.mu.Lock()
 		b.err = errDown
 		b.mu.Unlock()
-		time.Sleep(time.Hour + 2*time.Minute + time.Second)
+		pass(time.Hour + 2*time.Minute + time.Second)
 		if b.Dict() != b.dict {
 			t.Error("the dictionary is gone")
 		}
@@ -76,7 +76,7 @@ func TestDictionary_DoubtIsLookedIntoSoon(t *testing.T) {
 		b := newBench(t, nil)
 		start := time.Now()
 		defer b.run()()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		b.Doubtful()
 		synctest.Wait()
 		same(t, "reads", b.at(start), []time.Duration{0, 10 * time.Minute})
@@ -87,10 +87,10 @@ func TestDictionary_ManyDoubtsMakeFewReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
 		defer b.run()()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		for range 600 { // a refusal each 100 ms
 			b.Doubtful()
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
 		if n := b.loadCount(); n > 1+int(time.Minute/doubtRest)+1 {
 			t.Errorf("%d reads in a minute of refusals", n-1)
@@ -103,7 +103,7 @@ func TestDictionary_ThatNeverCameIsTriedAtOnceAfterConsent(t *testing.T) {
 		b := newBench(t, nil)
 		b.err = errDown
 		defer b.run()()
-		time.Sleep(62*time.Second + doubtRest + time.Second) // the waits are a minute by now
+		pass(62*time.Second + doubtRest + time.Second) // the waits are a minute by now
 		b.mu.Lock()
 		b.err = nil
 		b.mu.Unlock()
@@ -208,7 +208,7 @@ func TestReread_FailedOneIsTriedAgain(t *testing.T) {
 				synctest.Wait()
 				equal(t, "drops while amoCRM is down", len(b.drops), 0)
 				b.crm.set(func() { delete(b.crm.fail, what) })
-				time.Sleep(6 * time.Second)
+				pass(6 * time.Second)
 				if c, _ := b.card(5); c.Lead.StatusID != 12 {
 					t.Errorf("card %+v", c)
 				}
@@ -228,7 +228,7 @@ func TestReread_DirtOfAnEarlierProcessIsFound(t *testing.T) {
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), Dirty: true})
 		b.setCard(event.LeadCard{Lead: lead(6, 100, 11)})
 		defer b.run()()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		equal(t, "reads", len(b.crm.reads), 1)
 		same(t, "leads of the read", b.crm.reads[0], []int64{5})
 	})
@@ -241,7 +241,7 @@ func TestReread_DirtWhileTheReadIsOnIsReadAgain(t *testing.T) {
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11)})
 		b.crm.onLeads = func() { // a hook comes after amoCRM read the lead and before its answer
 			b.crm.set(func() { b.crm.onLeads, b.crm.leads[5] = nil, lead(5, 200, 12) })
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // of the bubble, in the keeper's goroutine
 			b.update(func(tx *store.Tx) error {
 				c, _, err := store.Get[event.LeadCard](tx, store.Cards, cardKey(5))
 				c.MarkDirty(time.Now())
@@ -252,7 +252,7 @@ func TestReread_DirtWhileTheReadIsOnIsReadAgain(t *testing.T) {
 		}
 		b.Dirty(shop, 5)
 		defer b.run()()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		equal(t, "reads", len(b.crm.reads), 2)
 		if c, _ := b.card(5); c.Dirty || c.Lead.StatusID != 12 {
 			t.Errorf("card %+v", c)
@@ -266,7 +266,7 @@ func TestRun_EndsWithItsContext(t *testing.T) {
 			b := newBench(t, nil)
 			b.err = map[bool]error{true: errDown}[wait == 0]
 			stop := b.run()
-			time.Sleep(wait)
+			pass(wait)
 			stop()
 		}
 	})
