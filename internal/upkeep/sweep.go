@@ -285,20 +285,28 @@ func HookSettings() []string {
 
 // markers makes the marker fields, where setup is automatic and they are missing.
 func (k *Keeper) markers(ctx context.Context) error {
+	made, err := k.makeMarkers(ctx, k.Dict())
+	if made {
+		k.Doubtful() // the dictionary has a field more
+	}
+	return err
+}
+
+func (k *Keeper) makeMarkers(ctx context.Context, dict *amocrm.Dictionary) (made bool, err error) {
 	if k.cfg.MarkerField == "" || !slices.ContainsFunc(k.connections(), func(c Connection) bool { return c.Setup }) {
-		return nil
+		return false, nil
 	}
 	for _, entity := range []string{"leads", "contacts"} {
-		if _, ok := k.Dict().Field(entity, k.cfg.MarkerField); ok {
+		if _, ok := dict.Field(entity, k.cfg.MarkerField); ok {
 			continue
 		}
 		if err := k.crm.CreateTextField(ctx, entity, k.cfg.MarkerField); err != nil {
-			return err
+			return made, err
 		}
+		made = true
 		k.log.Info("marker field made", "account", k.cfg.Host, "on", entity)
-		k.Doubtful() // the dictionary has a field more
 	}
-	return nil
+	return made, nil
 }
 
 // subscriptions watches the connections' hooks and, where setup is automatic,

@@ -175,7 +175,11 @@ func (k *Keeper) dictionary(ctx context.Context) {
 		d, err := k.cfg.Load(ctx)
 		switch {
 		case err == nil:
-			first := k.dict.Swap(d) == nil
+			first := k.dict.Load() == nil
+			if first {
+				d = k.withMarkers(ctx, d)
+			}
+			k.dict.Store(d)
 			wait = k.cfg.Refresh
 			if first {
 				k.log.Info("dictionary read", "account", k.cfg.Host)
@@ -195,6 +199,20 @@ func (k *Keeper) dictionary(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// withMarkers makes the marker fields before the first lead is, so that every
+// lead of the bridge's bears one. What goes wrong is left to the sweep, which
+// tries again and says so.
+func (k *Keeper) withMarkers(ctx context.Context, d *amocrm.Dictionary) *amocrm.Dictionary {
+	if made, _ := k.makeMarkers(ctx, d); !made {
+		return d
+	}
+	if fresh, err := k.cfg.Load(ctx); err == nil {
+		return fresh
+	}
+	k.Doubtful()
+	return d
 }
 
 // doubtfulAfter returns the channel that cuts the wait for the next refresh

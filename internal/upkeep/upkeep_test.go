@@ -273,3 +273,18 @@ func TestRun_EndsWithItsContext(t *testing.T) {
 }
 
 var _ CRM = (*amocrm.Client)(nil)
+
+// A lead made in the first seconds bears its marker too: the fields are made,
+// and read, before there is a dictionary to work with.
+func TestDictionary_ComesWithTheMarkersItHasMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(cfg *Config) { cfg.MarkerField = "Jivo ID" })
+		b.SetConnections([]Connection{{Name: shop, Setup: true}})
+		start := time.Now()
+		defer b.run()()
+		synctest.Wait()
+		same(t, "made", b.crm.fields, []string{"leads/Jivo ID", "contacts/Jivo ID"})
+		same(t, "reads", b.at(start), []time.Duration{0, 0})
+		equal(t, "told", b.told(), 1)
+	})
+}
