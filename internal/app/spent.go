@@ -62,7 +62,11 @@ func (s *spent) add(now time.Time) {
 	s.next = (s.next + 1) % s.size
 }
 
+// close may be called of none and more than once.
 func (s *spent) close() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file != nil {

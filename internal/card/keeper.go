@@ -48,6 +48,9 @@ func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, 
 	if c.Region == "" {
 		c.Region = strings.ToUpper(dict.Country)
 	}
+	if len(body) == 0 && ev.BodySize > 0 { // a kill came between this and the record of its end
+		return event.Skip{Reason: event.NotOurs, Detail: "nothing in it is linked to a client; its body is gone"}
+	}
 	hook, err := amocrm.HookDecoder{Location: dict.Location()}.Decode("", body)
 	if err != nil {
 		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}

@@ -186,7 +186,7 @@ func (p *process) killed(t *testing.T) bool {
 func (f *field) drain(bin string) {
 	f.t.Helper()
 	p := f.start(bin)
-	deadline := time.After(3 * time.Minute)
+	deadline := time.After(10 * time.Minute)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for f.pending() != 0 {

@@ -154,7 +154,7 @@ func (g *generator) ackedCount() int {
 }
 
 // aheadMost is how many visitors may come whose leads are not made yet.
-const aheadMost = 150
+const aheadMost = 40
 
 // told is how many visitors' chats were acknowledged.
 func (g *generator) told() (n int) {
@@ -289,7 +289,7 @@ func named(at map[string]int) (out []string) {
 // journal requires every acknowledged event to have come to its end.
 func (f *field) journal(g *generator) (lost, dead int) {
 	left := maps.Clone(g.acked)
-	filter := store.Filter{Connection: "shop", Source: event.Jivo, Limit: 500}
+	filter := store.Filter{Connection: "shop", Limit: 500}
 	err := f.open().View(func(tx *store.Tx) error {
 		for {
 			evs, next, err := tx.Events(filter)
