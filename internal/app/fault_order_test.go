@@ -186,3 +186,29 @@ func TestFault_OneStuckClientBlocksNobody(t *testing.T) {
 		l.verdict()
 	})
 }
+
+// Two visitors with one phone, the first one's contact in doubt: the second waits
+// until that is known, also across a kill, and there is one contact.
+func TestFault_NamesakesOfAContactInDoubtWait(t *testing.T) {
+	for _, f := range []emulator.Fault{{Kind: emulator.DropBefore}, {Kind: emulator.DropAfterCommit}} {
+		for _, kill := range []bool{false, true} {
+			t.Run(fmt.Sprint(f.Kind, " kill ", kill), func(t *testing.T) {
+				inLab(t, labSetup{conn: ruleLead, amo: emulator.Options{IndexLag: time.Hour}, amocrm: "in_doubt_after: 2m\n"}, func(l *lab) {
+					all := visitors(2)
+					all[1].Phone = all[0].Phone
+					f.Method, f.PathPrefix = "POST", "/api/v4/leads/complex"
+					l.amo.Inject(f)
+					l.tell(all[0].accepted())
+					time.Sleep(time.Minute + 2*time.Second) // the pause that follows is over, the doubt is not
+					if kill {
+						l.kill(time.Second)
+					}
+					l.tell(all[1].accepted())
+					l.settle(time.Hour)
+					l.verdict()
+					one(l.t, "contacts", l.amo.Contacts())
+				})
+			})
+		}
+	}
+}

@@ -22,8 +22,8 @@ const (
 	jumpRespite = 24 * time.Hour
 )
 
-// housekeeping beats: it keeps the time at which the bridge was last alive,
-// follows leaps of the clock, and purges what retention lets go.
+// housekeeping beats: it keeps the time at which the bridge was last alive, and
+// purges what retention lets go, unless the clock leapt forward.
 func (a *App) housekeeping(ctx context.Context) {
 	t := time.NewTicker(beat)
 	defer t.Stop()
@@ -39,12 +39,9 @@ func (a *App) housekeeping(ctx context.Context) {
 		a.alive(ctx)
 		now := time.Now()
 		// Sub uses the monotonic clock, Round(0) the wall: their difference is a leap.
-		switch leap := now.Round(0).Sub(last.Round(0)) - now.Sub(last); {
-		case leap > jump:
+		if leap := now.Round(0).Sub(last.Round(0)) - now.Sub(last); leap > jump {
 			notBefore = now.Add(jumpRespite)
 			a.log.Warn("the clock leapt forward; nothing is purged for a day", "by", leap.Round(time.Second))
-		case leap < -beat:
-			a.pullBack(ctx, now)
 		}
 		last = now
 		if n%purgeEvery == 0 && !now.Before(notBefore) {
@@ -71,7 +68,7 @@ func (a *App) alive(ctx context.Context) {
 }
 
 // wakeUp makes up for the time the bridge did not serve: parked events wait for
-// `park` of serving time, and a clock that was set back must not put events off.
+// `park` of serving time. (What a clock set back has put off, delivery pulls back.)
 func (a *App) wakeUp(ctx context.Context) {
 	var last time.Time
 	err := a.store.View(func(tx *store.Tx) (err error) {
@@ -81,34 +78,15 @@ func (a *App) wakeUp(ctx context.Context) {
 	if err != nil || last.IsZero() {
 		return
 	}
-	now := time.Now()
-	if now.Before(last) {
-		a.pullBack(ctx, now)
+	down := time.Since(last)
+	if down <= 0 {
 		return
 	}
-	down := now.Sub(last)
 	a.each(ctx, event.Parked, func(ev *event.Event) bool {
 		if ev.NextAt.Before(last) {
 			return false
 		}
 		ev.NextAt = ev.NextAt.Add(down)
-		return true
-	})
-}
-
-// pullBack makes due what was put off further ahead than anything is ever put
-// off: the clock was set back.
-func (a *App) pullBack(ctx context.Context, now time.Time) {
-	furthest := time.Duration(0)
-	for _, c := range a.config().Connections {
-		furthest = max(furthest, c.AmoCRM.Backoff.Max, c.Park, c.AmoCRM.InDoubtAfter, time.Hour)
-	}
-	a.log.Warn("the clock was set back; events put off for too long go now")
-	a.each(ctx, event.Pending, func(ev *event.Event) bool {
-		if ev.NextAt.Sub(now) <= furthest {
-			return false
-		}
-		ev.NextAt = now
 		return true
 	})
 }

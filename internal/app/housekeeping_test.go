@@ -94,25 +94,6 @@ func TestWakeUp_FirstStartMovesNothing(t *testing.T) {
 	})
 }
 
-func TestWakeUp_ClockSetBackPutsNothingOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, ctx := keptHouse(t), context.Background()
-		far, near := a.put(t, event.Pending, time.Now().Add(24*time.Hour)), a.put(t, event.Pending, time.Now().Add(30*time.Minute))
-		err := a.store.Update(ctx, func(tx *store.Tx) error { // it was a day later when the bridge was last alive
-			return store.Set(tx, store.Positions, aliveKey(), time.Now().Add(24*time.Hour))
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.wakeUp(ctx)
-		for seq, want := range map[uint64]time.Duration{far: 0, near: 30 * time.Minute} {
-			if got := a.dueIn(t, seq); got != want {
-				t.Errorf("event %d is due in %s, want %s", seq, got, want)
-			}
-		}
-	})
-}
-
 func TestWakeUp_MoreThanOneSliceIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, ctx := keptHouse(t), context.Background()
