@@ -34,7 +34,7 @@ func TestReadme_SpeaksOfWhatIsThere(t *testing.T) {
 			t.Errorf("README.md links to %s: %v", m[1], err)
 		}
 	}
-	for _, m := range regexp.MustCompile("(?m)^(?:\\./|go run \\./cmd/)?bridge ([a-z]+)").FindAllStringSubmatch(readme, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(?:\./|go run \./cmd/)?bridge ([a-z]+)`).FindAllStringSubmatch(readme, -1) {
 		var out, errs strings.Builder
 		if status := run(t.Context(), []string{m[1], "--help"}, strings.NewReader(""), &out, &errs); status != 0 {
 			t.Errorf("README.md speaks of `bridge %s`, which answers: %s", m[1], errs.String())
