@@ -107,7 +107,8 @@ func (j *job) lookUpCompany(ctx context.Context, ch event.Change, since int64) (
 		c, ok, err := j.c.Account.CRM.Contact(ctx, ch.EntityID)
 		return amocrm.Result{ID: ch.EntityID}, ok && c.CompanyID == j.madeCompany(), err
 	}
-	list, err := j.c.Account.CRM.NewestCompanies(ctx, since)
+	a := j.c.Account
+	list, err := a.newest.companies.get(ctx, since, j.lookable(ch), a.CRM.NewestCompanies)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}

@@ -47,6 +47,10 @@ type Account struct {
 
 	locks  locks
 	misses misses
+	newest struct { // lists shared by everything in doubt
+		leads               shared[event.Lead]
+		contacts, companies shared[event.Contact]
+	}
 }
 
 func (a *Account) ready() bool { return a.Dict() != nil && !a.CRM.State().Paused }

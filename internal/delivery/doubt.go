@@ -24,11 +24,7 @@ func (j *job) resolveDoubts(ctx context.Context) event.Ending {
 		if ch.State != event.Sent {
 			continue
 		}
-		since := ch.SentAt
-		if ch.LookedAt.After(since) {
-			since = ch.LookedAt
-		}
-		if at := since.Add(j.c.InDoubtAfter); time.Now().Before(at) {
+		if at := j.lookable(ch); time.Now().Before(at) {
 			return event.Snooze{Until: at, Why: "an answer was lost; it will be looked up"}
 		}
 		if end := j.resolveDoubt(ctx, i); end != nil {
@@ -193,7 +189,8 @@ func (j *job) lookUp(ctx context.Context, i int) (res amocrm.Result, with []int,
 // lookUpLead finds the lead by its marker in the newest leads; without a marker
 // field by its name and its contact's phone or e-mail, which is all there is.
 func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
-	list, err := j.c.Account.CRM.NewestLeads(ctx, since)
+	a := j.c.Account
+	list, err := a.newest.leads.get(ctx, since, j.lookable(ch), a.CRM.NewestLeads)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -203,7 +200,7 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 		if err != nil {
 			return amocrm.Result{}, false, err
 		}
-		list = append(list, hits...)
+		list = append(slices.Clip(list), hits...)
 	}
 	item := itemOf(ch)
 	for _, l := range list {
@@ -251,7 +248,8 @@ func (j *job) sharesContact(c event.Contact) bool {
 }
 
 func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
-	list, err := j.c.Account.CRM.NewestContacts(ctx, since)
+	a := j.c.Account
+	list, err := a.newest.contacts.get(ctx, since, j.lookable(ch), a.CRM.NewestContacts)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -261,7 +259,7 @@ func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (
 		if err != nil {
 			return amocrm.Result{}, false, err
 		}
-		list = append(list, hits...)
+		list = append(slices.Clip(list), hits...)
 	}
 	for _, c := range list {
 		if c.CreatedAt < since || j.taken(c.ID, ch) {

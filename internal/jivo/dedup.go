@@ -31,7 +31,11 @@ func (m *Message) Dedup() event.Dedup {
 	case "call_event":
 		return m.callDedup()
 	case "offline_message":
-		return m.occurrence(text(m.Fields, "offline_message_id"))
+		// Its id looks like a millisecond (jivo-webhooks.md §a.2): two visitors may share one.
+		if id := firstID(text(m.Fields, "offline_message_id")); id != "" {
+			return event.Dedup{Key: dedupKey(m.Kind, firstID(m.Client, m.Chat), id), Value: once}
+		}
+		return m.occurrence("")
 	}
 	if strings.HasPrefix(m.Kind, "created_") || strings.HasPrefix(m.Kind, "deleted_") {
 		return m.occurrence(m.entity())

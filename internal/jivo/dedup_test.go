@@ -70,6 +70,11 @@ var stories = map[string][]string{
 		of("offline_message", `,"offline_message_id":1,"message":"a"`), of("offline_message", `,"offline_message_id":2,"message":"a"`),
 		repeat, of("offline_message", `,"offline_message_id":"1","message":"a"`),
 	},
+	"two visitors may write in one millisecond": {
+		of("offline_message", `,"offline_message_id":1665399500726,"message":"a","visitor":{"number":"7"}`),
+		of("offline_message", `,"offline_message_id":1665399500726,"message":"b","visitor":{"number":"8"}`),
+		repeat, of("offline_message", `,"offline_message_id":1665399500726,"message":"a","visitor":{"number":"7"}`),
+	},
 	"an offline message without an id happens once by content": {
 		of("offline_message", `,"message":"a"`), of("offline_message", `,"message":"b"`), repeat, of("offline_message", `,"message":"a"`),
 	},
