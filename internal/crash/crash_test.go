@@ -42,7 +42,7 @@ func TestCrash_AckedIsNeverLostNorDoubled(t *testing.T) {
 		if n%2 == 1 {
 			point = points[n/2%len(points)]
 		}
-		long := n%20 == 19 // now and then it may catch up
+		long := n%15 == 14 // now and then it may catch up
 		if killed, struck := f.life(rnd, plain, armed, point, long); killed {
 			n++
 			if !struck {
@@ -102,10 +102,10 @@ func build(t *testing.T, flags ...string) string {
 // point the bridge kills itself there (struck), or is killed when that takes too
 // long.
 func (f *field) life(rnd *rand.Rand, plain, armed, point string, long bool) (killed, struck bool) {
-	bin, patience := plain, time.Duration(rnd.IntN(300))*time.Millisecond
+	bin, patience := plain, time.Duration(rnd.IntN(250))*time.Millisecond
 	var env []string
 	if point != "" {
-		bin, patience = armed, 1500*time.Millisecond
+		bin, patience = armed, 900*time.Millisecond
 		env = append(env, fmt.Sprintf("BRIDGE_CRASH=%s:%d", point, 1+rnd.IntN(25)))
 	}
 	if long {

@@ -52,7 +52,7 @@ func TestSignal_TermUnderLoad(t *testing.T) {
 		t.Run(fmt.Sprintf("twice=%v", twice), func(t *testing.T) {
 			t.Parallel()
 			f := newField(t)
-			f.tune("timeout: 2s", "timeout: 30s") // requests are still on their way when the signal comes
+			f.tune("timeout: 5s", "timeout: 30s") // requests are still on their way when the signal comes
 			gen := newGenerator(f, *seed)
 			p := f.start(bin)
 			p.ready(t)
@@ -80,7 +80,7 @@ func TestSignal_TermUnderLoad(t *testing.T) {
 			}
 			t.Logf("ended after %v", time.Since(began).Round(time.Millisecond))
 			hole.Remove()
-			f.tune("timeout: 30s", "timeout: 2s")
+			f.tune("timeout: 30s", "timeout: 5s")
 			f.drain(bin)
 			f.verdict(gen, map[string]int{})
 		})
@@ -104,7 +104,7 @@ func TestSignal_HupWithABadConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = p.cmd.Process.Signal(syscall.SIGHUP)
-		f.until("the gauge says "+want, 5*time.Second, func() bool { return strings.Contains(f.metrics(), want) })
+		f.until("the gauge says "+want, 30*time.Second, func() bool { return strings.Contains(f.metrics(), want) })
 		if !gen.post([]byte(`{"event_name":"created_status","status_id":1,"title":"x","position":` + want[len(want)-1:] + `}`)) {
 			t.Error("an event was not taken")
 		}

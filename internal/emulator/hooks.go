@@ -173,9 +173,9 @@ func (a *Account) post(destination, body string, s *Subscription) {
 	if a.chance(a.opt.HookShuffle) {
 		h.due = time.Now().Add(time.Duration(a.rnd.Int64N(int64(shuffleWithin))))
 	}
+	twin := *h // before the courier has it
 	a.courier.put(h)
 	if a.chance(a.opt.HookDuplicate) {
-		twin := *h
 		a.courier.put(&twin)
 	}
 }
