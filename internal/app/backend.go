@@ -83,6 +83,7 @@ func (a *App) row(r *connection) console.Connection {
 	}
 	c.Hooks.State = a.hooks(r)
 	c.UnmatchedAgents = a.unmatched(r)
+	c.AgentsToAdd = agentsToAdd(c.UnmatchedAgents)
 	return c
 }
 
@@ -91,6 +92,19 @@ func (a *App) hooks(r *connection) string {
 		return "off"
 	}
 	return r.account.keeper.Hooks(r.cfg.Name)
+}
+
+// agentsToAdd is the config line that would match agents, once the users are
+// filled in.
+func agentsToAdd(agents []string) string {
+	if len(agents) == 0 {
+		return ""
+	}
+	pairs := make([]string, len(agents))
+	for i, agent := range agents {
+		pairs[i] = strconv.Quote(agent) + ": <amoCRM user's e-mail>"
+	}
+	return "agents: {" + strings.Join(pairs, ", ") + "}"
 }
 
 // unmatched lists the Jivo agents seen so far that no entry of `agents` covers.

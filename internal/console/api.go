@@ -77,6 +77,8 @@ type Connection struct {
 	PauseReason          string     `json:"pause_reason"`
 	Hooks                Hooks      `json:"hooks"`
 	UnmatchedAgents      []string   `json:"unmatched_agents"` // Jivo agents without an amoCRM user
+	// AgentsToAdd is the line for the config that would match them, "" if all are.
+	AgentsToAdd string `json:"agents_to_add,omitempty"`
 }
 
 // Token is the state of a connection's way into amoCRM.
