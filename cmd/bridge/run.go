@@ -30,15 +30,8 @@ func (c runCmd) Run(e *env) error {
 	for _, w := range cfg.Warnings {
 		log.Warn(w.String())
 	}
-	a, err := app.New(cfg, app.Options{
-		Version: versionText(), Log: log,
-		Reload: func() (*config.Config, error) { return loadConfig(c.Config) },
-	})
-	if err != nil {
-		return outside{err}
-	}
-	defer a.Close()
-	a.ServeCommands()
+	// Before the listeners open: who sees them may send a signal at once, and
+	// SIGHUP's default effect is the end.
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	go func() {
@@ -48,6 +41,15 @@ func (c runCmd) Run(e *env) error {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
+	a, err := app.New(cfg, app.Options{
+		Version: versionText(), Log: log,
+		Reload: func() (*config.Config, error) { return loadConfig(c.Config) },
+	})
+	if err != nil {
+		return outside{err}
+	}
+	defer a.Close()
+	a.ServeCommands()
 	if err := a.Run(ctx, reload); err != nil {
 		return outside{err}
 	}
