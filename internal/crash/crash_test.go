@@ -199,6 +199,7 @@ func (f *field) drain(bin string) {
 			f.t.Fatalf("%d events still pending\n%s", f.pending(), raw[max(0, len(raw)-4000):])
 		}
 	}
+	f.drained = time.Now()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:

@@ -150,6 +150,19 @@ func TestCompact_NoticesWhatDidNotArrive(t *testing.T) {
 		t.Cleanup(func() { _ = db.Close() })
 		return db
 	}
+	one := stored(t) // each writes its own times
+	stored := func(t *testing.T) string {
+		t.Helper()
+		raw, err := os.ReadFile(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "bridge.db")
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	from := bare(stored(t), func(*bolt.Tx) error { return nil })
 	for name, fn := range map[string]func(*bolt.Tx) error{
 		"bucket":   func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketBodies)) },

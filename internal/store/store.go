@@ -45,7 +45,7 @@ type Store struct {
 	opt Options
 	dir string
 
-	queue   chan *request // unbuffered: what was taken is worked, also while closing
+	queue   chan *request // holds a whole group: who queues is woken once, by the answer
 	idle    chan *request // taken only while queue is empty
 	closing chan struct{}
 	stopped chan struct{}
@@ -99,7 +99,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, opt: o, dir: filepath.Dir(o.Path),
-		queue: make(chan *request), idle: make(chan *request),
+		queue: make(chan *request, groupRequests), idle: make(chan *request),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		wake: make(chan struct{}, 1), counts: map[string]*tally{},
 	}

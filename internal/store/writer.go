@@ -60,13 +60,17 @@ func (s *Store) submit(ctx context.Context, to chan *request, r *request) error 
 	case <-s.closing:
 		return ErrClosed
 	}
+	var withdrawal error
 	select {
 	case err := <-r.done:
 		return err
 	case <-ctx.Done():
+		withdrawal = ctx.Err()
+	case <-s.stopped:
+		withdrawal = ErrClosed // queued after the writer looked for the last time
 	}
 	if r.stage.CompareAndSwap(waiting, withdrawn) {
-		return ctx.Err()
+		return withdrawal
 	}
 	return <-r.done
 }
@@ -89,6 +93,19 @@ func (s *Store) write() {
 		case r := <-s.idle:
 			s.run([]*request{r})
 		case <-s.closing:
+			s.empty()
+			return
+		}
+	}
+}
+
+// empty works what is queued still.
+func (s *Store) empty() {
+	for {
+		select {
+		case r := <-s.queue:
+			s.run(s.gather(r))
+		default:
 			return
 		}
 	}
