@@ -20,9 +20,8 @@ const (
 	bucketByChat      = "by_chat"        // connection, chat, n(seq)
 	bucketByAmo       = "by_amo"         // connection, n(amoCRM id) n(seq)
 	bucketConnections = "connections"    // connection
-	bucketDedup       = "dedup"          // digest of key → sighting
-	bucketDedupPrefix = "dedup_prefix"   // digest of prefix + digest of key
-	bucketDedupDay    = "dedup_day"      // day (4 bytes) + digest of key
+	bucketSeen        = "seen"           // digest of a dedup key's part before the last "|" + digest of the key → sighting
+	bucketSeenDay     = "seen_day"       // day (4 bytes) n(seq) → key of seen
 	bucketClients     = "clients"        // connection, client → record
 	bucketByContact   = "client_contact" // connection, n(contact) client
 	bucketByLead      = "client_lead"    // connection, n(lead) client
@@ -60,7 +59,7 @@ func generic() []Bucket {
 func buckets() []string {
 	names := []string{
 		bucketMeta, bucketEvents, bucketBodies, bucketDue, bucketLines, bucketStates, bucketParked, bucketByClient,
-		bucketByChat, bucketByAmo, bucketConnections, bucketDedup, bucketDedupPrefix, bucketDedupDay, bucketClients,
+		bucketByChat, bucketByAmo, bucketConnections, bucketSeen, bucketSeenDay, bucketClients,
 		bucketByContact, bucketByLead, bucketByPhone, bucketByEmail, bucketChatLead, bucketDirectory, bucketContactKeys,
 	}
 	for _, b := range generic() {

@@ -23,12 +23,12 @@ const (
 	metaProbe   = "probe"   // last write of Writable
 
 	fileFormat  = "jivo-amocrm bridge store"
-	fileVersion = 1
+	fileVersion = 2
 )
 
 // migrations brings a file of the version it is listed under to the next one.
 // Each runs in the one transaction that also notes the new version.
-var migrations = map[int]func(*bolt.Tx) error{}
+var migrations = map[int]func(*bolt.Tx) error{1: joinDedup}
 
 // initialMap is how much of the file is mapped beyond its size. bbolt can map
 // anew only when nobody reads, so that a long backup would hold up the writer.

@@ -330,20 +330,21 @@ func TestMigrate_StepByStepWholeOrNotAtAll(t *testing.T) {
 		}
 	}
 	boom := errors.New("boom")
-	if err := migrate(db, 1, map[int]func(*bolt.Tx) error{1: step(1, nil), 2: step(2, boom)}); !errors.Is(err, boom) {
+	const at = fileVersion
+	if err := migrate(db, at, map[int]func(*bolt.Tx) error{at: step(1, nil), at + 1: step(2, boom)}); !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
-	if v := version(db); v != "1" {
+	if v := version(db); v != fmt.Sprint(at) {
 		t.Errorf("version %s after a failure", v)
 	}
 	ran = nil
-	if err := migrate(db, 1, map[int]func(*bolt.Tx) error{1: step(1, nil), 2: step(2, nil)}); err != nil {
+	if err := migrate(db, at, map[int]func(*bolt.Tx) error{at: step(1, nil), at + 1: step(2, nil)}); err != nil {
 		t.Fatal(err)
 	}
-	if v := version(db); v != "3" || fmt.Sprint(ran) != "[1 2]" {
+	if v := version(db); v != fmt.Sprint(at+2) || fmt.Sprint(ran) != "[1 2]" {
 		t.Errorf("version %s, ran %v", v, ran)
 	}
-	if err := migrate(db, 3, map[int]func(*bolt.Tx) error{1: step(1, nil)}); err != nil || len(ran) != 2 {
+	if err := migrate(db, at+2, map[int]func(*bolt.Tx) error{at: step(1, nil)}); err != nil || len(ran) != 2 {
 		t.Errorf("ran again: %v %v", ran, err)
 	}
 }

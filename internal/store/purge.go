@@ -227,7 +227,7 @@ func (g *purge) dedup(ctx context.Context) error {
 	for {
 		var victims []string
 		err := g.s.View(func(t *Tx) error {
-			t.each(bucketDedupDay, "", func(k, _ []byte) bool {
+			t.each(bucketSeenDay, "", func(k, _ []byte) bool {
 				if int64(binary.BigEndian.Uint32(k)) > last || len(victims) == purgeSlice {
 					return false
 				}
@@ -251,18 +251,4 @@ func (g *purge) dedup(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// lapseDay drops the key a day's entry names, unless it was seen again since.
-func (t *Tx) lapseDay(day string, did *PurgeStats) error {
-	key := digest([]byte(day[4:]))
-	old, err := t.sighting(key)
-	if err != nil {
-		return err
-	}
-	if old == nil || old.day(key) != day {
-		return t.del(bucketDedupDay, day)
-	}
-	did.Dedup++
-	return t.lapse(key, old)
 }

@@ -95,7 +95,7 @@ func TestPurge_DedupKeysOutliveTheirEvents(t *testing.T) {
 		t.Errorf("after 62 days: %+v", got)
 	}
 	view(t, s, func(tx *Tx) {
-		for _, b := range []string{bucketDedup, bucketDedupDay, bucketDedupPrefix} {
+		for _, b := range []string{bucketSeen, bucketSeenDay} {
 			if left := tx.keys(b, ""); left != nil {
 				t.Errorf("left in %s: %q", b, left)
 			}
@@ -112,7 +112,7 @@ func TestPurge_SparesAKeySeenAgainMeanwhile(t *testing.T) {
 	s := open(t, Options{Now: func() time.Time { return now }})
 	mustAppend(t, s, deduped("k", "", ""))
 	var days []string
-	view(t, s, func(tx *Tx) { days = tx.keys(bucketDedupDay, "") })
+	view(t, s, func(tx *Tx) { days = tx.keys(bucketSeenDay, "") })
 	now = t0.Add(40 * day)
 	mustAppend(t, s, deduped("k", "", ""))
 	update(t, s, func(tx *Tx) error { return tx.lapseDay(days[0], new(PurgeStats)) })

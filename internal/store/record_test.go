@@ -50,7 +50,7 @@ func goldenClient() *event.Client {
 }
 
 func goldenSighting() sighting {
-	return sighting{at: t0.Unix(), seq: 1, value: hash("value"), prefix: hash("shop", "a|")}
+	return sighting{at: t0.Unix(), seq: 1, value: hash("value")}
 }
 
 // golden compares b with a file of testdata, which -update writes.
@@ -91,7 +91,7 @@ func TestRecord_V1StaysReadable(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	file := golden(t, dir+"sighting", goldenSighting().encode())
+	file := golden(t, "records/v2/sighting", goldenSighting().encode())
 	if got, err := decodeSighting(file); err != nil || got != goldenSighting() {
 		t.Errorf("sighting: %+v, %v", got, err)
 	}
@@ -145,6 +145,13 @@ func TestStore_FilesOfEveryVersion(t *testing.T) {
 		})
 		if a := mustAppend(t, s, deduped("task|1", "x", "")); !a.Repeat || a.Of != 1 || a.Seq != 3 {
 			t.Errorf("v%d: append %+v", v, a)
+		}
+		mustAppend(t, s, deduped("other", "", "task|"))
+		if mustAppend(t, s, deduped("task|1", "x", "")).Repeat {
+			t.Errorf("v%d: the part of the key it can be cleared by was lost", v)
+		}
+		if got := purgeAt(t, s, Retention{Dedup: time.Hour}, time.Now().Add(40*24*time.Hour)); got.Dedup != 2 {
+			t.Errorf("v%d: %+v: the day of a key was lost", v, got)
 		}
 	}
 }
