@@ -107,11 +107,11 @@ func Contacts(in *Input, region string) (phones, emails []string) {
 			sortContact(c, addPhone, addEmail)
 		}
 	}
-	for _, p := range in.client().Phones {
-		addPhone(p)
+	for _, p := range in.client().Phones { // in normal form since it was described
+		phones = appendNew(phones, p)
 	}
 	for _, e := range in.client().Emails {
-		addEmail(e)
+		emails = appendNew(emails, e)
 	}
 	return phones, emails
 }
