@@ -9,6 +9,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/jivo-amocrm/bridge/internal/config/strict"
+	"github.com/jivo-amocrm/bridge/internal/phone"
 )
 
 func (conn *Connection) table(c *Config) strict.Object {
@@ -174,7 +175,11 @@ func (conn *Connection) region() strict.Leaf {
 		if !regionForm.MatchString(s.Text) {
 			return "", fmt.Sprintf("a country's two letters such as RU are expected, not %s", s.Show())
 		}
-		return strings.ToUpper(s.Text), ""
+		region := strings.ToUpper(s.Text)
+		if !phone.IsRegion(region) {
+			return "", fmt.Sprintf("no country has the letters %s (ISO 3166: RU, KZ, BR, US…)", s.Show())
+		}
+		return region, ""
 	})
 	l.Shape.Pattern = regionForm.String() + "|" + strict.Inserted
 	return l

@@ -53,6 +53,10 @@ func National(number, region string) string {
 	return d
 }
 
+// IsRegion reports whether region (ISO 3166, capitals) is a country whose way
+// of writing phones is known.
+func IsRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
+
 // Email returns the address in lower case without surrounding space, or "" if
 // it cannot be an address.
 func Email(raw string) string {

@@ -27,7 +27,7 @@ type Appended struct {
 // ErrFull and ErrClosed: not stored. ErrBroken: perhaps stored.
 func (s *Store) Append(ctx context.Context, in event.Incoming) (Appended, error) {
 	var a Appended
-	err := s.submit(ctx, s.queue, &request{
+	err := s.submit(ctx, s.appends, &request{
 		ctx: ctx, size: len(in.Body), reserve: s.reserve(in.Event.Source),
 		fn: func(t *Tx) (err error) {
 			a, err = t.append(in)

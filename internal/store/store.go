@@ -45,8 +45,9 @@ type Store struct {
 	opt Options
 	dir string
 
-	queue   chan *request // holds a whole group: who queues is woken once, by the answer
-	idle    chan *request // taken only while queue is empty
+	appends chan *request // holds a whole group, as updates does: who queues is woken once, by the answer
+	updates chan *request
+	idle    chan *request // taken only while the others are empty
 	closing chan struct{}
 	stopped chan struct{}
 	wake    chan struct{}
@@ -99,7 +100,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, opt: o, dir: filepath.Dir(o.Path),
-		queue: make(chan *request, groupRequests), idle: make(chan *request),
+		appends: make(chan *request, groupRequests), updates: make(chan *request, groupRequests), idle: make(chan *request),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		wake: make(chan struct{}, 1), counts: map[string]*tally{},
 	}
@@ -148,7 +149,7 @@ func (s *Store) shut() error {
 // on the Tx. An error of fn takes back what fn did, and nothing else, and is
 // returned. A ctx that ends before fn was started withdraws it.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	return s.submit(ctx, s.queue, &request{ctx: ctx, fn: fn})
+	return s.submit(ctx, s.updates, &request{ctx: ctx, fn: fn})
 }
 
 // View runs fn on the newest committed state. The Tx must not outlive fn.

@@ -19,6 +19,10 @@ import (
 const (
 	groupRequests = 512
 	groupBytes    = 8 << 20
+	// groupUpdates bounds the part of it that is no append. When amoCRM answers a
+	// request of fifty, fifty events are written down at once; whom Jivo waits for
+	// must not wait for all of them.
+	groupUpdates = 16
 )
 
 // fullPause is how long nothing is tried after the disk was full: bbolt reads
@@ -81,43 +85,46 @@ func (s *Store) write() {
 	crashpoint.Pin()
 	debug.SetPanicOnFault(true) // a page that cannot be read becomes ErrCorrupt, not a crash
 	for {
-		select {
-		case r := <-s.queue:
-			s.run(s.gather(r))
+		if group := s.gather(nil); group != nil {
+			s.run(group)
 			continue
-		default:
 		}
 		select {
-		case r := <-s.queue:
+		case r := <-s.appends:
+			s.run(s.gather(r))
+		case r := <-s.updates:
 			s.run(s.gather(r))
 		case r := <-s.idle:
 			s.run([]*request{r})
 		case <-s.closing:
-			s.empty()
+			for group := s.gather(nil); group != nil; group = s.gather(nil) {
+				s.run(group)
+			}
 			return
 		}
 	}
 }
 
-// empty works what is queued still.
-func (s *Store) empty() {
-	for {
+// gather adds to first, if there is one, what is queued already, without
+// waiting: appends, then some updates.
+func (s *Store) gather(first *request) (group []*request) {
+	bytes := 0
+	take := func(r *request) { group, bytes = append(group, r), bytes+r.size }
+	if first != nil {
+		take(first)
+	}
+	for queued := true; queued && len(group) < groupRequests-groupUpdates && bytes < groupBytes; {
 		select {
-		case r := <-s.queue:
-			s.run(s.gather(r))
+		case r := <-s.appends:
+			take(r)
 		default:
-			return
+			queued = false
 		}
 	}
-}
-
-// gather adds what is queued already, without waiting.
-func (s *Store) gather(first *request) []*request {
-	group, bytes := []*request{first}, first.size
-	for len(group) < groupRequests && bytes < groupBytes {
+	for range groupUpdates {
 		select {
-		case r := <-s.queue:
-			group, bytes = append(group, r), bytes+r.size
+		case r := <-s.updates:
+			take(r)
 		default:
 			return group
 		}
