@@ -1,7 +1,7 @@
 # The short forms of the proofs run with the tests; these are the long ones.
 # Figures go into docs/proof.md.
 
-.PHONY: help test ci bench load crash syncs powercut sim
+.PHONY: help test ci bench load crash syncs powercut sim day
 
 help: ## what there is
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | expand -t 14
@@ -29,5 +29,14 @@ syncs: ## N2: killed at every sync of a fifty-event run; EIO at each of the firs
 powercut: ## N3: ten thousand states a power cut may leave the store in (needs strace)
 	go test ./internal/store -run TestStore_PowerCut -powercut 10000 -timeout 30m -v
 
-sim: ## N7: a thousand seeds of the simulation; one again: go test ./internal/app -run Simulation -sim.first SEED -sim.seeds 1
-	go test ./internal/app -run TestFault_Simulation -sim.seeds 1000 -timeout 60m
+SEEDS ?= 10000
+FIRST ?= 1
+
+sim: ## N7: ten thousand seeds of the simulation, interleaving pinned; one again, exactly: make sim FIRST=270 SEEDS=1
+	@overlay=$$(mktemp -d) && trap 'rm -rf "$$overlay"' EXIT && \
+	go test ./internal/app -run TestSim_Overlay -sim.overlay "$$overlay" && \
+	GOEXPERIMENT=norandomizedheapbase64 go test -overlay "$$overlay/overlay.json" ./internal/app -run 'TestFault_Simulation$$' \
+		-sim.each -sim.first $(FIRST) -sim.seeds $(SEEDS) -timeout 6h -v
+
+day: ## L8: 24 simulated hours at five events a second, no growth
+	go test ./internal/app -run TestDay -day.span 24h -timeout 3h -v

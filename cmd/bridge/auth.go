@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
 )
 
@@ -96,7 +97,7 @@ func codeOf(given string, conn *config.Connection) (string, error) {
 		return given, nil
 	}
 	q := u.Query()
-	if referer := q.Get("referer"); referer != "" && !amocrm.SameAccount(referer, conn.AmoCRM.Account) {
+	if referer := q.Get("referer"); referer != "" && !token.SameAccount(referer, conn.AmoCRM.Account) {
 		return "", fmt.Errorf("the consent is for %s, the config says %s", referer, conn.AmoCRM.Host)
 	}
 	if q.Get("error") != "" {

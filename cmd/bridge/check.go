@@ -7,7 +7,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 )
@@ -197,7 +197,7 @@ func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Con
 	}
 	l, ok := clients[conn.AmoCRM.Host]
 	if !ok {
-		token := amocrm.NewStaticToken(conn.AmoCRM.Token.Reveal())
+		token := token.NewStatic(conn.AmoCRM.Token.Reveal())
 		l = app.Looker{CRM: app.NewClient(conn, token, options()), Tokens: token, Opt: options()}
 		clients[conn.AmoCRM.Host] = l
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -131,7 +132,7 @@ type load struct {
 func bodies(visitors int) (out []load) {
 	stories := make([][][]byte, visitors)
 	for n := range stories {
-		v := emulator.NewVisitor(11, n+1)
+		v := site.NewVisitor(11, n+1)
 		v.Phone, v.Email = "", ""
 		phone, email := v.Contacts()
 		v.Phone = phone

@@ -11,15 +11,16 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 	"github.com/jivo-amocrm/bridge/internal/jivo/samples"
 )
 
 // lives are a deal, tasks, a client and Jivo's dictionaries from beginning to end.
 func (p *player) lives() {
-	a := p.visitor(14, "a deal with tasks, until it is deleted in Jivo", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a := p.visitor(14, "a deal with tasks, until it is deleted in Jivo", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
-		d := emulator.Deal{ID: 1400, Title: "Ремонт кухни", Text: "Замер в среду", Pipeline: 6, Stage: 21}
-		task := emulator.JivoTask{ID: 1401, Text: "Позвонить мастеру", Deal: d.ID, Due: time.Now().Add(24 * time.Hour)}
+		d := site.Deal{ID: 1400, Title: "Ремонт кухни", Text: "Замер в среду", Pipeline: 6, Stage: 21}
+		task := site.Task{ID: 1401, Text: "Позвонить мастеру", Deal: d.ID, Due: time.Now().Add(24 * time.Hour)}
 		later, other := task, task
 		later.Due = task.Due.Add(time.Hour)
 		other.ID, other.Text = 1402, "Отменённое дело"
@@ -29,7 +30,7 @@ func (p *player) lives() {
 	a.wantLeads, a.wantNotes, a.wantTasks = 1, 3, 2
 	a.also = func() []string { return append(a.tagged("удалена в Jivo"), a.tasksDone()...) }
 
-	c := p.visitor(15, "a client in Jivo's CRM: phones, company, category, blacklist", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	c := p.visitor(15, "a client in Jivo's CRM: phones, company, category, blacklist", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		bodies := [][]byte{v.ClientEvent("created_client"), v.Accepted(), v.ClientEvent("assigned_agent_to_client"), v.AssignedStatus(44, "VIP")}
 		v.Phone = "+74950000015"
@@ -44,7 +45,7 @@ func (p *player) lives() {
 		})
 	}
 
-	d := p.visitor(16, "deleted in Jivo: tagged, and forgotten by the bridge", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	d := p.visitor(16, "deleted in Jivo: tagged, and forgotten by the bridge", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, _ = v.Contacts()
 		return p.tell(ctx, a, v.Accepted(), v.ClientEvent("deleted_client"))
 	})
@@ -66,15 +67,15 @@ func dictionaries() [][]byte {
 		out = append(out, fmt.Appendf(nil, plain, name))
 	}
 	for _, name := range []string{"created_status", "updated_status", "reordered_status", "deleted_status"} {
-		out = append(out, emulator.StatusEvent(name, 71, "Постоянный"))
+		out = append(out, site.StatusEvent(name, 71, "Постоянный"))
 	}
 	for _, name := range []string{"created_client_tag", "updated_client_tag", "deleted_client_tag"} {
-		out = append(out, emulator.TagEvent(name, 81, "Оптовик"))
+		out = append(out, site.TagEvent(name, 81, "Оптовик"))
 	}
 	for _, name := range []string{"changed_require_update_of_status", "changed_administrator_only_client_tag"} {
 		out = append(out, fmt.Appendf(nil, `{"event_name":%q,"enabled":1}`, name))
 	}
-	return append(out, emulator.MergedTags(81, "Оптовик", 82, 83), emulator.CreatedOrganization(91))
+	return append(out, site.MergedTags(81, "Оптовик", 82, 83), site.CreatedOrganization(91))
 }
 
 // page posts the samples of Jivo's page as printed there, the broken ones too.
@@ -95,7 +96,7 @@ func (p *player) page() {
 // manager has somebody work in amoCRM, so that every family of hooks comes.
 func (p *player) manager() {
 	var linked int64
-	a := p.visitor(17, "the operator ties the chat to a lead made by hand", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a := p.visitor(17, "the operator ties the chat to a lead made by hand", func(ctx context.Context, v *site.Visitor, a *act) error {
 		contact, err := p.s.amo.CreateContact(emulator.NewCard{Edit: emulator.Edit{Name: "Давний клиент"}, Phone: "+74950000017"})
 		if err != nil {
 			return err
@@ -112,7 +113,7 @@ func (p *player) manager() {
 	}
 	a.wantLeads, a.wantNotes = 1, 1
 
-	b := p.visitor(18, "the manager works on the lead while the chat goes on", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	b := p.visitor(18, "the manager works on the lead while the chat goes on", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		if err := p.tell(ctx, a, v.Accepted()); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 )
 
 // act is one visitor's story and what must come of it.
@@ -35,10 +36,10 @@ type player struct {
 
 // newVisitor is the n-th visitor of the demo; the samples of Jivo's page have
 // the smaller numbers.
-func newVisitor(n int) *emulator.Visitor { return emulator.NewVisitor(7, 100+n) }
+func newVisitor(n int) *site.Visitor { return site.NewVisitor(7, 100+n) }
 
 // visitor adds an act of the n-th visitor.
-func (p *player) visitor(n int, what string, tell func(ctx context.Context, v *emulator.Visitor, a *act) error) *act {
+func (p *player) visitor(n int, what string, tell func(ctx context.Context, v *site.Visitor, a *act) error) *act {
 	v := newVisitor(n)
 	a := p.act(v.Name, what, func(ctx context.Context, a *act) error { return tell(ctx, v, a) })
 	a.leads = func() []emulator.Record { return p.s.leadsOf(v.Number) }
@@ -94,7 +95,7 @@ func script(s *stage) []*act {
 
 // ordinary are chats, messages and calls.
 func (p *player) ordinary() {
-	a := p.visitor(1, "a chat, then a second one after the manager moved the stage", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a := p.visitor(1, "a chat, then a second one after the manager moved the stage", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		if err := p.tell(ctx, a, v.Accepted(), v.Finished("positive", false)); err != nil {
 			return err
@@ -107,30 +108,30 @@ func (p *player) ordinary() {
 	})
 	a.wantLeads, a.wantNotes, a.wantStage, a.wantSaw = 1, 2, "Переговоры", "Переговоры"
 
-	a = p.visitor(2, "anonymous at first, gives a phone while chatting", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(2, "anonymous at first, gives a phone while chatting", func(ctx context.Context, v *site.Visitor, a *act) error {
 		phone, _ := v.Contacts()
 		return p.tell(ctx, a, v.Accepted(), v.Updated(phone, ""), v.Finished("", false))
 	})
 	a.wantLeads, a.wantNotes = 1, 2
 
-	a = p.visitor(3, "anonymous to the end: held, nothing in amoCRM", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(3, "anonymous to the end: held, nothing in amoCRM", func(ctx context.Context, v *site.Visitor, a *act) error {
 		return p.tell(ctx, a, v.Accepted(), v.Finished("", false))
 	})
 	a.wantLeads = 0
 
-	a = p.visitor(4, "a message while everybody was out", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(4, "a message while everybody was out", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		return p.tell(ctx, a, v.Offline("Перезвоните мне, пожалуйста"))
 	})
 	a.wantLeads, a.wantNotes, a.wantTasks = 1, 2, 1
 
-	a = p.visitor(5, "a call that was answered and recorded", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(5, "a call that was answered and recorded", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, _ = v.Contacts()
 		return p.tell(ctx, a, v.Call("incoming", true)...)
 	})
 	a.wantLeads, a.wantNotes = 1, 1
 
-	a = p.visitor(6, "a call back that reached nobody: a task", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(6, "a call back that reached nobody: a task", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, _ = v.Contacts()
 		return p.tell(ctx, a, v.Call("callback", false)...)
 	})
@@ -143,33 +144,33 @@ func (p *player) crm() {
 		`{"pipeline_status_id":19,"title":"finished","position":0,"type":"system","final_status":"successful"},` +
 		`{"pipeline_status_id":21,"title":"Первичный контакт","position":1,"type":"user","final_status":null},` +
 		`{"pipeline_status_id":22,"title":"Торг","position":2,"type":"user","final_status":null}],"pipeline_reject_reasons":[]}`)
-	a := p.visitor(7, "a chat becomes a deal in Jivo, and the deal moves on", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a := p.visitor(7, "a chat becomes a deal in Jivo, and the deal moves on", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		amount := 15000
-		d := emulator.Deal{ID: 700, Title: "Партия досок", Text: "Доставка в пятницу", Pipeline: 6, Stage: 21}
+		d := site.Deal{ID: 700, Title: "Партия досок", Text: "Доставка в пятницу", Pipeline: 6, Stage: 21}
 		moved := d
 		moved.Stage, moved.Amount = 22, &amount
 		return p.tell(ctx, a, pipeline, v.Accepted(), v.CreatedDeal(d), v.UpdatedDeal(moved),
-			v.CreatedTask(emulator.JivoTask{ID: 70, Text: "Выставить счёт", Deal: 700, Due: time.Now().Add(24 * time.Hour)}))
+			v.CreatedTask(site.Task{ID: 70, Text: "Выставить счёт", Deal: 700, Due: time.Now().Add(24 * time.Hour)}))
 	})
 	a.wantLeads, a.wantNotes, a.wantTasks, a.wantStage = 1, 2, 1, "Переговоры"
 
-	a = p.visitor(8, "a pop-up form, then the operator edits the client", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(8, "a pop-up form, then the operator edits the client", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		return p.tell(ctx, a, v.ClientUpdated(), v.ClientEvent("updated_client"), v.Attributes(map[string]any{"Город": "Казань", "Лет": 30}))
 	})
 	a.wantLeads, a.wantNotes = 1, 0
 
-	a = p.visitor(9, "a task of a client nobody has described yet: it waits", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(9, "a task of a client nobody has described yet: it waits", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
-		return p.tell(ctx, a, v.CreatedTask(emulator.JivoTask{ID: 90, Text: "Позвонить", Due: time.Now().Add(time.Hour)}), v.Accepted())
+		return p.tell(ctx, a, v.CreatedTask(site.Task{ID: 90, Text: "Позвонить", Due: time.Now().Add(time.Hour)}), v.Accepted())
 	})
 	a.wantLeads, a.wantNotes, a.wantTasks = 1, 1, 1
 }
 
 // odd are the stories that go wrong elsewhere.
 func (p *player) odd() {
-	a := p.visitor(10, "every webhook comes three times", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a := p.visitor(10, "every webhook comes three times", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, v.Email = v.Contacts()
 		accepted, finished := v.Accepted(), v.Finished("", false)
 		return p.tell(ctx, a, accepted, accepted, accepted, finished, finished, finished)
@@ -177,7 +178,7 @@ func (p *player) odd() {
 	a.wantLeads, a.wantNotes = 1, 2
 
 	twin := newVisitor(12)
-	a = p.visitor(11, "two visitors with one phone at the same moment: one contact", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(11, "two visitors with one phone at the same moment: one contact", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, _ = v.Contacts()
 		twin.Phone = v.Phone
 		var wg sync.WaitGroup
@@ -193,7 +194,7 @@ func (p *player) odd() {
 	})
 	a.wantLeads, a.wantNotes = 1, 1
 
-	a = p.visitor(13, "blacklisted by the operator: no lead", func(ctx context.Context, v *emulator.Visitor, a *act) error {
+	a = p.visitor(13, "blacklisted by the operator: no lead", func(ctx context.Context, v *site.Visitor, a *act) error {
 		v.Phone, _ = v.Contacts()
 		return p.tell(ctx, a, v.Finished("", true))
 	})

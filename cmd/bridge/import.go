@@ -176,6 +176,15 @@ func readLine(r *bufio.Reader, limit int) (line []byte, size int, err error) {
 	}
 }
 
+// wrongLine says what is wrong with a wrapped body, without quoting it.
+func wrongLine(err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("no JSON at byte %d", syntax.Offset)
+	}
+	return "received_at is no time such as 2026-11-01T10:00:00Z"
+}
+
 // parse tells a wrapped body from a raw one.
 func (i *importer) parse(line []byte) (app.ImportLine, error) {
 	var wrapped struct {
@@ -186,7 +195,7 @@ func (i *importer) parse(line []byte) (app.ImportLine, error) {
 	raw := app.ImportLine{Body: string(line), File: i.file, At: i.file.Add(time.Duration(i.number))}
 	if err := json.Unmarshal(line, &wrapped); err != nil {
 		if bytes.Contains(line, []byte(`"received_at"`)) && !bytes.Contains(line, []byte(`"event_name"`)) {
-			return raw, fmt.Errorf("received_at and body are wanted: %w", err)
+			return raw, fmt.Errorf("received_at and body are wanted: %s", wrongLine(err))
 		}
 		return raw, nil // not JSON as it should be: the journal keeps it, and says why
 	}

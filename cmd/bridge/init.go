@@ -18,6 +18,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 )
@@ -132,22 +134,22 @@ func (c *initCmd) normalise() error {
 }
 
 // read reads the account's names, and who the token belongs to.
-func (c initCmd) read(e *env) (*amocrm.Dictionary, amocrm.UserInfo, error) {
+func (c initCmd) read(e *env) (*dict.Snapshot, dict.User, error) {
 	conn := &config.Connection{Name: c.Connection, AmoCRM: config.AmoCRM{Account: c.Account}}
 	if u, err := url.Parse(c.Account); err == nil {
 		conn.AmoCRM.Host = u.Host
 	}
 	ctx, stop := interruptible(e.ctx)
 	defer stop()
-	crm := app.NewClient(conn, amocrm.NewStaticToken(c.Token), options())
+	crm := app.NewClient(conn, token.NewStatic(c.Token), options())
 	defer crm.Close()
 	acc, err := crm.Account(ctx)
 	if err != nil {
-		return nil, amocrm.UserInfo{}, initError(conn, err)
+		return nil, dict.User{}, initError(conn, err)
 	}
-	d, err := amocrm.LoadDictionary(ctx, crm)
+	d, err := dict.Load(ctx, crm)
 	if err != nil {
-		return nil, amocrm.UserInfo{}, initError(conn, err)
+		return nil, dict.User{}, initError(conn, err)
 	}
 	user, _ := d.UserByID(acc.CurrentUserID)
 	return d, user, nil
@@ -192,7 +194,7 @@ func (s secrets) file() []byte {
 }
 
 // config writes the config.
-func (c initCmd) config(d *amocrm.Dictionary, user amocrm.UserInfo) []byte {
+func (c initCmd) config(d *dict.Snapshot, user dict.User) []byte {
 	var b bytes.Buffer
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	line("# Made by `bridge init` for %s. Every key with its default is in config.example.yaml;", comment(cmp.Or(d.Name, c.Account)))
@@ -231,7 +233,7 @@ func (c initCmd) config(d *amocrm.Dictionary, user amocrm.UserInfo) []byte {
 }
 
 // agents writes who is whom: the part only a person knows.
-func (c initCmd) agents(b *bytes.Buffer, d *amocrm.Dictionary, user amocrm.UserInfo) {
+func (c initCmd) agents(b *bytes.Buffer, d *dict.Snapshot, user dict.User) {
 	fmt.Fprintln(b, "    # Jivo agent e-mail → amoCRM user (e-mail, name or id). Agents whose e-mail is the same in both need no line.")
 	fmt.Fprintln(b, "    agents:")
 	for i, u := range d.Users {
@@ -255,7 +257,7 @@ func (c initCmd) agents(b *bytes.Buffer, d *amocrm.Dictionary, user amocrm.UserI
 }
 
 // names writes what rules can name.
-func (c initCmd) names(b *bytes.Buffer, d *amocrm.Dictionary) {
+func (c initCmd) names(b *bytes.Buffer, d *dict.Snapshot) {
 	fmt.Fprintln(b, "\n    # Pipelines and stages of the account, for rules:")
 	for _, p := range d.Pipelines {
 		if p.Archived {

@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/config"
 )
 
 // references looks up every name of the account that stands in the config.
-func (s *section) references(cfg *config.Config, conn *config.Connection, d *amocrm.Dictionary) {
+func (s *section) references(cfg *config.Config, conn *config.Connection, d *dict.Snapshot) {
 	missing := 0
 	refs := slices.SortedFunc(slices.Values(conn.References), func(a, b config.Reference) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
@@ -32,11 +32,11 @@ func (s *section) references(cfg *config.Config, conn *config.Connection, d *amo
 
 // lookUp says whether the account has a name, and if not, what is missing and
 // which names look like it.
-func lookUp(d *amocrm.Dictionary, ref config.Reference) (what string, nearest []string, ok bool) {
+func lookUp(d *dict.Snapshot, ref config.Reference) (what string, nearest []string, ok bool) {
 	switch ref.Kind {
 	case config.RefPipeline:
 		_, ok = d.Pipeline(ref.Name)
-		return fmt.Sprintf("the account has no pipeline %q", ref.Name), d.Nearest(amocrm.KindPipeline, ref.Name), ok
+		return fmt.Sprintf("the account has no pipeline %q", ref.Name), d.Nearest(dict.KindPipeline, ref.Name), ok
 	case config.RefStage:
 		return lookUpStage(d, ref)
 	case config.RefUser:
@@ -44,18 +44,18 @@ func lookUp(d *amocrm.Dictionary, ref config.Reference) (what string, nearest []
 		if !ok && !d.UsersReadable {
 			return fmt.Sprintf("user %q: users cannot be read with this token, so only ids work", ref.Name), nil, false
 		}
-		return fmt.Sprintf("the account has no active user %q", ref.Name), d.Nearest(amocrm.KindUser, ref.Name), ok
+		return fmt.Sprintf("the account has no active user %q", ref.Name), d.Nearest(dict.KindUser, ref.Name), ok
 	case config.RefField:
 		_, ok = d.Field(ref.Entity, ref.Name)
 		return fmt.Sprintf("%s have no field %q", ref.Entity, ref.Name), d.Nearest(ref.Entity, ref.Name), ok
 	case config.RefLossReason:
 		_, ok = d.LossReason(ref.Name)
-		return fmt.Sprintf("the account has no loss reason %q", ref.Name), d.Nearest(amocrm.KindLossReason, ref.Name), ok
+		return fmt.Sprintf("the account has no loss reason %q", ref.Name), d.Nearest(dict.KindLossReason, ref.Name), ok
 	}
 	return "", nil, true
 }
 
-func lookUpStage(d *amocrm.Dictionary, ref config.Reference) (what string, nearest []string, ok bool) {
+func lookUpStage(d *dict.Snapshot, ref config.Reference) (what string, nearest []string, ok bool) {
 	p, found := d.MainPipeline()
 	if ref.Pipeline != "" {
 		p, found = d.Pipeline(ref.Pipeline)

@@ -12,7 +12,8 @@ import (
 	"strings"
 
 	"github.com/jivo-amocrm/bridge/cmd/bridge/internal/rehearse"
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -96,7 +97,7 @@ func readBody(e *env, name string, limit int64) ([]byte, error) {
 // own.
 type account struct {
 	reader app.Reader
-	dict   *amocrm.Dictionary
+	dict   *dict.Snapshot
 	from   func(path string) error // writes the store to begin with; nil: a blank one
 	close  func()
 }
@@ -173,8 +174,8 @@ func direct(ctx context.Context, conn *config.Connection, from func(string) erro
 	if conn.AmoCRM.OAuth != nil {
 		return nil, hinted{errors.New("an OAuth account can be asked only through the running bridge, which keeps its grant"), "start the bridge, then plan again"}
 	}
-	crm := app.NewClient(conn, amocrm.NewStaticToken(conn.AmoCRM.Token.Reveal()), options())
-	dict, err := amocrm.LoadDictionary(ctx, crm)
+	crm := app.NewClient(conn, token.NewStatic(conn.AmoCRM.Token.Reveal()), options())
+	dict, err := dict.Load(ctx, crm)
 	if err != nil {
 		crm.Close()
 		return nil, crmError(conn, err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -20,7 +21,7 @@ func (r remote) ask(ctx context.Context, q app.Read) (app.Answer, error) {
 	return r.bridge.read(ctx, r.connection, q)
 }
 
-func (r remote) dictionary(ctx context.Context) (*amocrm.Dictionary, error) {
+func (r remote) dictionary(ctx context.Context) (*dict.Snapshot, error) {
 	a, err := r.ask(ctx, app.Read{Call: "dictionary"})
 	return a.Dictionary, err
 }

@@ -22,13 +22,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 )
 
 var update = flag.Bool("update", false, "write the scripts' golden files anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bridge": main})
+	testscript.Main(m, map[string]func(){"bridge": overheard})
 }
 
 // TestScripts runs testdata/script: the commands' tests and their readable manual.
@@ -37,13 +38,14 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			e.Values[worldKey{}] = &world{}
+			seen := canary.New(t)
+			e.Values[worldKey{}] = &world{seen: seen}
 			e.Setenv("JIVO_SECRET", "jivo-secret-0123456789")
 			e.Setenv("AMOCRM_WEBHOOK_SECRET", "hook-secret-0123456789")
 			e.Setenv("BRIDGE_ADMIN_TOKEN", "admin-token-0123456789")
 			e.Setenv("AMOCRM_TOKEN", "long-lived-token")
 			e.Setenv("TZ", "UTC")
-			return nil
+			return overhear(t, seen, e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
@@ -59,10 +61,16 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// clientSecret is the OAuth integration's.
+const clientSecret = "client-secret-0123456789"
+
 type worldKey struct{}
 
 // world is what a script plays in.
-type world struct{ amo *emulator.Account }
+type world struct {
+	amo  *emulator.Account
+	seen *canary.Watch
+}
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
@@ -94,10 +102,10 @@ func startEmulator(ts *testscript.TestScript, _ bool, args []string) {
 		NoMarker: slices.Contains(args, "no-marker"), NotAdmin: slices.Contains(args, "not-admin"),
 	}
 	if slices.Contains(args, "oauth") {
-		o.ClientID, o.ClientSecret, o.RedirectURI = "client-id", "client-secret-0123456789", ts.Getenv("REDIRECT")
+		o.ClientID, o.ClientSecret, o.RedirectURI = "client-id", clientSecret, ts.Getenv("REDIRECT")
 	}
 	a := emulator.New(o)
-	srv := httptest.NewUnstartedServer(a)
+	srv := httptest.NewUnstartedServer(worldOf(ts).seen.Account(a))
 	_ = srv.Listener.Close()
 	srv.Listener = l
 	srv.Start()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 )
 
@@ -76,7 +77,7 @@ func (c *Client) wire(w Write) (json.RawMessage, string, error) {
 }
 
 // runWrites sends items of one group in one request.
-func (c *Client) runWrites(jobs []*job, s *slot, token string) (again []*job, halve bool) {
+func (c *Client) runWrites(jobs []*job, s *budget.Slot, token string) (again []*job, halve bool) {
 	first := jobs[0].write
 	method, path, _ := first.Endpoint.route(first.Entity)
 	var keys []string
@@ -84,11 +85,11 @@ func (c *Client) runWrites(jobs []*job, s *slot, token string) (again []*job, ha
 		keys = append(keys, j.write.Keys...)
 	}
 	if err := c.ledger.Sent(c.life, keys); err != nil {
-		s.release()
+		s.Release()
 		c.endAll(jobs, notSent(Unrecorded, err))
 		return nil, false
 	}
-	c.obs.Batch(label(path), len(jobs))
+	c.obs.Batch(budget.Label(path), len(jobs))
 	crashpoint.At("before-request")
 	a := c.exchange(c.life, s, token, method, path, nil, body(jobs))
 	crashpoint.At("after-request")
@@ -185,6 +186,9 @@ func (c *Client) takeOut(jobs []*job, a answer) (again []*job, halve bool) {
 
 // refusal makes the error of a refused item.
 func refusal(a answer, problems []Problem) *Refused {
+	for i, p := range problems {
+		problems[i] = Problem{Code: a.told.identifier(p.Code), Path: a.told.identifier(p.Path), Detail: a.told.blank(p.Detail)}
+	}
 	r := &Refused{Status: a.status, Problems: problems, Request: a.request}
 	if len(problems) > 0 {
 		r.Code, r.Path, r.Detail = problems[0].Code, problems[0].Path, problems[0].Detail

@@ -9,65 +9,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
 )
 
 // maxComplaint is how many runes of amoCRM's complaint are kept.
 const maxComplaint = 300
 
-// lenient is a JSON string or number, or a list of them (leads/complex gives
-// request_id as a list).
-type lenient []string
-
-func (l *lenient) UnmarshalJSON(b []byte) error {
-	*l = nil
-	var list []json.RawMessage
-	if json.Unmarshal(b, &list) != nil {
-		list = []json.RawMessage{b}
-	}
-	for _, raw := range list {
-		if s := scalar(raw); s != "" {
-			*l = append(*l, s)
-		}
-	}
-	return nil
-}
-
-func (l lenient) first() string {
-	if len(l) == 0 {
-		return ""
-	}
-	return l[0]
-}
-
-// scalar returns a JSON string's text or a JSON number as written; "" for
-// anything else.
-func scalar(raw json.RawMessage) string {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 {
-		return ""
-	}
-	if raw[0] == '"' {
-		var s string
-		_ = json.Unmarshal(raw, &s)
-		return s
-	}
-	if raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9' {
-		return string(raw)
-	}
-	return ""
-}
-
 // landed is one entry of a bulk answer.
 type landed struct {
-	ID        number  `json:"id"`
-	RequestID lenient `json:"request_id"`
-	UpdatedAt number  `json:"updated_at"`
-	ContactID number  `json:"contact_id"`
-	CompanyID number  `json:"company_id"`
-	Merged    bool    `json:"merged"`
-	EntityID  number  `json:"entity_id"` // of links
-	ToID      number  `json:"to_entity_id"`
-	ToType    string  `json:"to_entity_type"`
+	ID        lenient.Number `json:"id"`
+	RequestID lenient.Texts  `json:"request_id"`
+	UpdatedAt lenient.Number `json:"updated_at"`
+	ContactID lenient.Number `json:"contact_id"`
+	CompanyID lenient.Number `json:"company_id"`
+	Merged    bool           `json:"merged"`
+	EntityID  lenient.Number `json:"entity_id"` // of links
+	ToID      lenient.Number `json:"to_entity_id"`
+	ToType    string         `json:"to_entity_type"`
 }
 
 func (l landed) result() *Result {
@@ -90,7 +49,7 @@ func (l landed) result() *Result {
 // listed decodes the entries of a bulk answer: `_embedded.<collection>`, or a
 // bare list as leads/complex gives. An entry of a wrong shape is left out.
 func listed(body []byte, collection string) []landed {
-	raw := list(body, collection)
+	raw := lenient.List(body, collection)
 	entries := make([]landed, 0, len(raw))
 	for _, r := range raw {
 		var l landed
@@ -99,21 +58,6 @@ func listed(body []byte, collection string) []landed {
 		}
 	}
 	return entries
-}
-
-// list returns the raw entries of `_embedded.<collection>`, or of a bare list.
-func list(body []byte, collection string) []json.RawMessage {
-	var raw []json.RawMessage
-	if json.Unmarshal(body, &raw) == nil {
-		return raw
-	}
-	var envelope struct {
-		Embedded map[string]json.RawMessage `json:"_embedded"`
-	}
-	if json.Unmarshal(body, &envelope) != nil || json.Unmarshal(envelope.Embedded[collection], &raw) != nil {
-		return nil
-	}
-	return raw
 }
 
 // match assigns the entries of an answer to the items that were sent: by
@@ -148,9 +92,9 @@ func (l landed) answers(j *job, i int) bool {
 	switch {
 	case w.Endpoint.links():
 		var item struct {
-			EntityID number `json:"entity_id"`
-			ToID     number `json:"to_entity_id"`
-			ToType   string `json:"to_entity_type"`
+			EntityID lenient.Number `json:"entity_id"`
+			ToID     lenient.Number `json:"to_entity_id"`
+			ToType   string         `json:"to_entity_type"`
 		}
 		_ = json.Unmarshal(w.Item, &item)
 		return item.EntityID == l.EntityID && item.ToID == l.ToID && item.ToType == l.ToType
@@ -163,17 +107,17 @@ func (l landed) answers(j *job, i int) bool {
 // said is what amoCRM complains of in a refusal (amocrm-api.md §5).
 type said struct {
 	Validation []struct {
-		RequestID lenient `json:"request_id"`
+		RequestID lenient.Texts `json:"request_id"`
 		Errors    []struct {
-			Code   lenient `json:"code"`
-			Path   lenient `json:"path"`
-			Detail lenient `json:"detail"`
+			Code   lenient.Texts `json:"code"`
+			Path   lenient.Texts `json:"path"`
+			Detail lenient.Texts `json:"detail"`
 		} `json:"errors"`
 	} `json:"validation-errors"`
 	Errors json.RawMessage `json:"errors"`
-	Title  lenient         `json:"title"`
-	Detail lenient         `json:"detail"`
-	Hint   lenient         `json:"hint"`
+	Title  lenient.Texts   `json:"title"`
+	Detail lenient.Texts   `json:"detail"`
+	Hint   lenient.Texts   `json:"hint"`
 }
 
 func complaints(body []byte) said {
@@ -201,11 +145,11 @@ func (s said) byItem(jobs []*job) [][]Problem {
 			}
 			for _, e := range v.Errors {
 				problems[i] = append(problems[i], Problem{
-					Code: clean(e.Code.first()), Path: clean(e.Path.first()), Detail: clean(e.Detail.first()),
+					Code: clean(e.Code.First()), Path: clean(e.Path.First()), Detail: clean(e.Detail.First()),
 				})
 			}
 			if len(v.Errors) == 0 {
-				problems[i] = append(problems[i], Problem{Detail: clean(s.Detail.first())})
+				problems[i] = append(problems[i], Problem{Detail: clean(s.Detail.First())})
 			}
 		}
 	}
@@ -227,9 +171,9 @@ func (s said) byID() map[string]string {
 	}
 	out := make(map[string]string, len(texts))
 	for id, raw := range texts {
-		var l lenient
+		var l lenient.Texts
 		_ = l.UnmarshalJSON(raw)
-		out[id] = l.first()
+		out[id] = l.First()
 	}
 	return out
 }
@@ -241,7 +185,7 @@ func (s said) first() []Problem {
 	for _, v := range s.Validation {
 		for _, e := range v.Errors {
 			problems = append(problems, Problem{
-				Code: clean(e.Code.first()), Path: clean(e.Path.first()), Detail: clean(e.Detail.first()),
+				Code: clean(e.Code.First()), Path: clean(e.Path.First()), Detail: clean(e.Detail.First()),
 			})
 		}
 	}
@@ -250,8 +194,8 @@ func (s said) first() []Problem {
 		problems = append(problems, Problem{Detail: clean(byID[id])})
 	}
 	if len(problems) == 0 {
-		if d := clean(s.Detail.first()); d != "" {
-			problems = append(problems, Problem{Code: clean(s.Hint.first()), Detail: d})
+		if d := clean(s.Detail.First()); d != "" {
+			problems = append(problems, Problem{Code: clean(s.Hint.First()), Detail: d})
 		}
 	}
 	return problems
@@ -267,8 +211,8 @@ func complaint(body []byte, object bool, requestID string) string {
 		return "a page instead of an answer"
 	}
 	s := complaints(body)
-	parts := []string{clean(s.Title.first())}
-	if h := clean(s.Hint.first()); h != "" {
+	parts := []string{clean(s.Title.First())}
+	if h := clean(s.Hint.First()); h != "" {
 		parts = append(parts, h)
 	}
 	for _, p := range s.first() {

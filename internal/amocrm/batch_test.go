@@ -13,16 +13,18 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/farend"
 )
 
 func TestWrite_LoneItemGoesAtOnce(t *testing.T) {
-	inBubble(t, Config{}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		began := time.Now()
 		r, err := w.Write(t.Context(), lead(1))
 		if err != nil || r.ID != 1001 || r.ContactID != 6001 || r.CompanyID != 0 {
 			t.Fatalf("%+v, %v", r, err)
 		}
-		if at := w.seen()[0].at; !at.Equal(began) {
+		if at := w.Seen()[0].At; !at.Equal(began) {
 			t.Errorf("left %v late", at.Sub(began))
 		}
 		if !r.SentAt.Equal(began) {
@@ -32,7 +34,7 @@ func TestWrite_LoneItemGoesAtOnce(t *testing.T) {
 }
 
 func TestWrite_WhatWaitsSharesARequest(t *testing.T) {
-	inBubble(t, Config{RPS: 7, Batch: 50}, nil, landing(150*time.Millisecond), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 7, Batch: 50}, nil, farend.Landing(150*time.Millisecond), func(t *testing.T, w *world) {
 		results, errs := w.writeAll(leads(300))
 		ids := map[int64]bool{}
 		for i := range results {
@@ -44,15 +46,15 @@ func TestWrite_WhatWaitsSharesARequest(t *testing.T) {
 		if len(ids) != 300 {
 			t.Errorf("%d different ids for 300 items", len(ids))
 		}
-		if n := len(w.seen()); n > 11 {
+		if n := len(w.Seen()); n > 11 {
 			t.Errorf("%d requests for 300 items", n)
 		}
 		if most := slices.Max(w.obs.batches); most > 50 {
 			t.Errorf("%d items in one request", most)
 		}
 		var sizes []int
-		for _, s := range w.seen() {
-			sizes = append(sizes, len(items(s.body)))
+		for _, s := range w.Seen() {
+			sizes = append(sizes, len(farend.Items(s.Body)))
 		}
 		if got := slices.Sorted(slices.Values(w.obs.batches)); !slices.Equal(got, slices.Sorted(slices.Values(sizes))) {
 			t.Errorf("observed %v, sent %v", got, sizes)
@@ -61,7 +63,7 @@ func TestWrite_WhatWaitsSharesARequest(t *testing.T) {
 }
 
 func TestWrite_ComplexNeverTakesMoreThanAmoCRMDoes(t *testing.T) {
-	inBubble(t, Config{Batch: 250}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{Batch: 250}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		w.writeAll(leads(200))
 		if most := slices.Max(w.obs.batches); most > maxComplex {
 			t.Errorf("%d leads in one leads/complex", most)
@@ -73,7 +75,7 @@ func TestWrite_ComplexNeverTakesMoreThanAmoCRMDoes(t *testing.T) {
 func TestWrite_AnswersAreMatchedByRequestID(t *testing.T) {
 	inBubble(t, Config{}, nil, func(w http.ResponseWriter, _ *http.Request, body []byte) {
 		var out []map[string]any
-		for _, item := range items(body) {
+		for _, item := range farend.Items(body) {
 			var n int
 			_, _ = fmt.Sscanf(item["name"].(string), "lead %d", &n)
 			out = append(out, map[string]any{"id": 500 + n, "contact_id": 900 + n, "request_id": []any{item["request_id"]}})
@@ -93,7 +95,7 @@ func TestWrite_AnswersAreMatchedByRequestID(t *testing.T) {
 func TestWrite_ItemNotMentionedInTheAnswerIsInDoubt(t *testing.T) {
 	inBubble(t, Config{}, nil, func(w http.ResponseWriter, _ *http.Request, body []byte) {
 		out := []map[string]any{}
-		for _, item := range items(body) {
+		for _, item := range farend.Items(body) {
 			if item["name"] != "lead 3" {
 				out = append(out, map[string]any{"id": 1, "request_id": []any{item["request_id"]}})
 			}
@@ -131,9 +133,9 @@ func TestWrite_NamedItemIsTakenOutAndTheOthersGo(t *testing.T) {
 		"by index, as number": func(_ map[string]any, i int) any { return i },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok := landing(0)
+			ok := farend.Landing(0)
 			inBubble(t, Config{RPS: 2}, nil, func(w http.ResponseWriter, r *http.Request, body []byte) {
-				for i, item := range items(body) {
+				for i, item := range farend.Items(body) {
 					if item["name"] == "lead 7" {
 						validation(w, naming(item, i))
 						return
@@ -157,7 +159,7 @@ func TestWrite_NamedItemIsTakenOutAndTheOthersGo(t *testing.T) {
 				if !strings.Contains(r.Request.Answer, "NotSupportedChoice") {
 					t.Errorf("answer %q", r.Request.Answer)
 				}
-				if n := len(w.seen()); n > 4 {
+				if n := len(w.Seen()); n > 4 {
 					t.Errorf("%d requests", n)
 				}
 			})
@@ -166,9 +168,9 @@ func TestWrite_NamedItemIsTakenOutAndTheOthersGo(t *testing.T) {
 }
 
 func TestWrite_BusinessErrorByIDRefusesItsItem(t *testing.T) {
-	ok := landing(0)
+	ok := farend.Landing(0)
 	inBubble(t, Config{}, nil, func(w http.ResponseWriter, r *http.Request, body []byte) {
-		for _, item := range items(body) {
+		for _, item := range farend.Items(body) {
 			if fmt.Sprint(item["id"]) == "503" {
 				w.WriteHeader(400)
 				fmt.Fprint(w, `{"errors":{"503":"Loss reason can be specified only for lost lead"},"title":"Bad Request","status":400,"detail":"Invalid request body"}`)
@@ -204,12 +206,12 @@ func TestWrite_RefusalThatNamesNoneIsHalvedDownToTheGuilty(t *testing.T) {
 			w.WriteHeader(403)
 			fmt.Fprint(w, `{"title":"Forbidden","status":403,"detail":"no rights"}`)
 		},
-		"413": page(413),
+		"413": farend.Page(413),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok := landing(0)
+			ok := farend.Landing(0)
 			guilty := func(body []byte) bool {
-				return slices.ContainsFunc(items(body), func(i map[string]any) bool {
+				return slices.ContainsFunc(farend.Items(body), func(i map[string]any) bool {
 					return i["name"] == "lead 11" || i["name"] == "lead 30"
 				})
 			}
@@ -227,7 +229,7 @@ func TestWrite_RefusalThatNamesNoneIsHalvedDownToTheGuilty(t *testing.T) {
 						t.Errorf("item %d: %v", i, err)
 					}
 				}
-				if n := len(w.seen()); n > 24 {
+				if n := len(w.Seen()); n > 24 {
 					t.Errorf("%d requests to find two of forty", n)
 				}
 				if w.State().Paused {
@@ -239,12 +241,12 @@ func TestWrite_RefusalThatNamesNoneIsHalvedDownToTheGuilty(t *testing.T) {
 }
 
 func TestWrite_LostAnswerIsInDoubtForEveryItem(t *testing.T) {
-	ok := landing(0)
+	ok := farend.Landing(0)
 	for name, lose := range map[string]func(http.ResponseWriter, *http.Request, []byte){
 		"500":               func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(500) },
-		"502 page":          page(502),
-		"504 page":          page(504),
-		"200 page":          page(200),
+		"502 page":          farend.Page(502),
+		"504 page":          farend.Page(504),
+		"200 page":          farend.Page(200),
 		"timeout":           func(_ http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() },
 		"dropped":           func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) },
 		"truncated":         truncated,
@@ -260,7 +262,7 @@ func TestWrite_LostAnswerIsInDoubtForEveryItem(t *testing.T) {
 					t.Fatal(err)
 				}
 				before := time.Now()
-				w.answer(lose)
+				w.Answer(lose)
 				_, errs := w.writeAll(leads(10))
 				for i, err := range errs {
 					d, isDoubt := errors.AsType[*InDoubt](err)
@@ -308,12 +310,12 @@ func tenMegabytes(w http.ResponseWriter, _ *http.Request, _ []byte) {
 }
 
 func TestWrite_AfterA504TheGroupGoesInHalves(t *testing.T) {
-	ok := landing(0)
+	ok := farend.Landing(0)
 	inBubble(t, Config{RPS: 1, Batch: 40}, nil, ok, func(t *testing.T, w *world) {
 		_, _ = w.Write(t.Context(), lead(100))
-		w.answer(page(504))
+		w.Answer(farend.Page(504))
 		w.writeAll(leads(40))
-		w.answer(ok)
+		w.Answer(ok)
 		w.writeAll(leads(40))
 		w.writeAll(leads(40))
 		if got := w.obs.batches; !slices.Equal(got[:3], []int{1, 40, 20}) || slices.Max(got[3:]) != 40 {
@@ -323,9 +325,9 @@ func TestWrite_AfterA504TheGroupGoesInHalves(t *testing.T) {
 }
 
 func TestWrite_DialRefusedIsNotSentAndTriedTwice(t *testing.T) {
-	inBubble(t, Config{}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		dials := 0
-		w.dial = func(context.Context) error {
+		w.Dial = func(context.Context) error {
 			dials++
 			return &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 		}
@@ -341,9 +343,9 @@ func TestWrite_DialRefusedIsNotSentAndTriedTwice(t *testing.T) {
 }
 
 func TestWrite_RefusedDialThatMendsItselfGoesThrough(t *testing.T) {
-	inBubble(t, Config{RPS: 1}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		dials := 0
-		w.dial = func(context.Context) error {
+		w.Dial = func(context.Context) error {
 			if dials++; dials == 1 {
 				return &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 			}
@@ -360,37 +362,37 @@ func TestWrite_RefusedDialThatMendsItselfGoesThrough(t *testing.T) {
 }
 
 func TestWrite_LedgerIsToldOnceARequestAndBeforeItLeaves(t *testing.T) {
-	inBubble(t, Config{RPS: 1}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		var early []int
 		w.ledger.hook = func() {
-			early = append(early, len(w.seen()))
+			early = append(early, len(w.Seen()))
 			time.Sleep(100 * time.Millisecond)
 		}
 		w.writeAll(leads(10))
-		if n := len(w.seen()); len(w.ledger.sent) != n || !slices.Equal(early, []int{0, 1}[:n]) {
+		if n := len(w.Seen()); len(w.ledger.sent) != n || !slices.Equal(early, []int{0, 1}[:n]) {
 			t.Errorf("%d entries for %d requests; requests seen before each: %v", len(w.ledger.sent), n, early)
 		}
 		all := slices.Sorted(slices.Values(slices.Concat(w.ledger.sent...)))
 		if len(slices.Compact(all)) != 10 {
 			t.Errorf("keys %v", all)
 		}
-		for i, s := range w.seen() {
-			if len(w.ledger.sent[i]) != len(items(s.body)) {
-				t.Errorf("request %d: %d keys, %d items", i, len(w.ledger.sent[i]), len(items(s.body)))
+		for i, s := range w.Seen() {
+			if len(w.ledger.sent[i]) != len(farend.Items(s.Body)) {
+				t.Errorf("request %d: %d keys, %d items", i, len(w.ledger.sent[i]), len(farend.Items(s.Body)))
 			}
 		}
 	})
 }
 
 func TestWrite_WithoutTheLedgerNothingIsSent(t *testing.T) {
-	inBubble(t, Config{RPS: 1}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		w.ledger.err = errors.New("disk")
 		_, err := w.Write(t.Context(), lead(1))
 		if e, ok := errors.AsType[*NotSent](err); !ok || e.Trouble != Unrecorded {
 			t.Errorf("%v", err)
 		}
-		if len(w.seen()) != 0 || w.State().Paused {
-			t.Errorf("%d requests, %+v", len(w.seen()), w.State())
+		if len(w.Seen()) != 0 || w.State().Paused {
+			t.Errorf("%d requests, %+v", len(w.Seen()), w.State())
 		}
 		w.ledger.err = nil
 		if _, err := w.Write(t.Context(), lead(1)); err != nil {
@@ -400,7 +402,7 @@ func TestWrite_WithoutTheLedgerNothingIsSent(t *testing.T) {
 }
 
 func TestWrite_ExclusiveKeysNeverRideTogetherAndKeepTheirOrder(t *testing.T) {
-	inBubble(t, Config{RPS: 100}, nil, landing(50*time.Millisecond), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 100}, nil, farend.Landing(50*time.Millisecond), func(t *testing.T, w *world) {
 		var done []int
 		ends := make(chan int, 20)
 		for i := range 20 {
@@ -415,9 +417,9 @@ func TestWrite_ExclusiveKeysNeverRideTogetherAndKeepTheirOrder(t *testing.T) {
 		for range 20 {
 			done = append(done, <-ends)
 		}
-		for _, s := range w.seen() {
+		for _, s := range w.Seen() {
 			seen := map[int]bool{}
-			for _, item := range items(s.body) {
+			for _, item := range farend.Items(s.Body) {
 				var n int
 				_, _ = fmt.Sscanf(item["name"].(string), "lead %d", &n)
 				if seen[n%4] {
@@ -441,15 +443,15 @@ func TestWrite_ExclusiveKeysNeverRideTogetherAndKeepTheirOrder(t *testing.T) {
 }
 
 func TestWrite_PatchesOfOneEntityNeverRideTogether(t *testing.T) {
-	inBubble(t, Config{RPS: 1}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		var writes []Write
 		for i := range 6 {
 			writes = append(writes, Write{Endpoint: PatchContacts, EntityID: int64(800 + i%2), Item: json.RawMessage(`{}`), Keys: []string{fmt.Sprint(i)}})
 		}
 		w.writeAll(writes)
-		for _, s := range w.seen() {
+		for _, s := range w.Seen() {
 			ids := map[string]bool{}
-			for _, item := range items(s.body) {
+			for _, item := range farend.Items(s.Body) {
 				id := fmt.Sprint(item["id"])
 				if ids[id] {
 					t.Errorf("contact %s twice in one request", id)
@@ -461,7 +463,7 @@ func TestWrite_PatchesOfOneEntityNeverRideTogether(t *testing.T) {
 }
 
 func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
-	inBubble(t, Config{RPS: 1, Batch: 1}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 1, Batch: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		_, _ = w.Write(t.Context(), lead(0))
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
@@ -493,7 +495,7 @@ func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
 }
 
 func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
-	inBubble(t, Config{RPS: 0.1}, nil, landing(5*time.Second), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 0.1}, nil, farend.Landing(5*time.Second), func(t *testing.T, w *world) {
 		inFlight, cancelFlying := context.WithCancel(t.Context())
 		flew := make(chan error, 1)
 		go func() { _, err := w.Write(inFlight, lead(0)); flew <- err }()
@@ -509,7 +511,7 @@ func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
 			t.Errorf("on its way: its answer was not waited for: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if n := len(w.seen()); n != 1 {
+		if n := len(w.Seen()); n != 1 {
 			t.Errorf("%d requests: the waiting one went all the same", n)
 		}
 	})
@@ -519,7 +521,7 @@ func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
 func TestWrite_AbandonedItemDoesNotGoAgain(t *testing.T) {
 	inBubble(t, Config{}, nil, func(rw http.ResponseWriter, r *http.Request, body []byte) {
 		time.Sleep(time.Second)
-		page(429)(rw, r, body)
+		farend.Page(429)(rw, r, body)
 	}, func(t *testing.T, w *world) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
@@ -527,7 +529,7 @@ func TestWrite_AbandonedItemDoesNotGoAgain(t *testing.T) {
 			t.Fatal("no error")
 		}
 		time.Sleep(time.Minute)
-		if n := len(w.seen()); n != 1 {
+		if n := len(w.Seen()); n != 1 {
 			t.Errorf("%d requests", n)
 		}
 	})
@@ -539,7 +541,7 @@ func TestWrite_LinksAndNotesTakeTheirEndpointsShape(t *testing.T) {
 			fmt.Fprint(rw, `{"_total_items":1,"_embedded":{"links":[{"entity_id":501,"entity_type":"leads","to_entity_id":801,"to_entity_type":"contacts","metadata":{"main_contact":true}}]}}`)
 			return
 		}
-		landing(0)(rw, r, body)
+		farend.Landing(0)(rw, r, body)
 	}, func(t *testing.T, w *world) {
 		r, err := w.Write(t.Context(), Write{Endpoint: LinkLeads, EntityID: 501, Keys: []string{"a"},
 			Item: json.RawMessage(`{"to_entity_id":801,"to_entity_type":"contacts"}`)})
@@ -556,7 +558,7 @@ func TestWrite_LinksAndNotesTakeTheirEndpointsShape(t *testing.T) {
 		if err != nil || r.ID != 9901 {
 			t.Errorf("patched note: %+v, %v", r, err)
 		}
-		seen := w.seen()
+		seen := w.Seen()
 		for i, want := range []struct {
 			line, id  string
 			requestID bool
@@ -565,18 +567,18 @@ func TestWrite_LinksAndNotesTakeTheirEndpointsShape(t *testing.T) {
 			{"POST /api/v4/contacts/notes", "entity_id 801", true},
 			{"PATCH /api/v4/leads/notes", "id 9901", true},
 		} {
-			item := items(seen[i].body)[0]
+			item := farend.Items(seen[i].Body)[0]
 			key, id, _ := strings.Cut(want.id, " ")
 			_, has := item["request_id"]
-			if seen[i].method+" "+seen[i].uri != want.line || fmt.Sprint(item[key]) != id || has != want.requestID {
-				t.Errorf("%s %s %s", seen[i].method, seen[i].uri, seen[i].body)
+			if seen[i].Method+" "+seen[i].URI != want.line || fmt.Sprint(item[key]) != id || has != want.requestID {
+				t.Errorf("%s %s %s", seen[i].Method, seen[i].URI, seen[i].Body)
 			}
 		}
 	})
 }
 
 func TestWrite_WhatIsNoItemIsRefusedHere(t *testing.T) {
-	inBubble(t, Config{}, nil, landing(0), func(t *testing.T, w *world) {
+	inBubble(t, Config{}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		for _, wr := range []Write{
 			{Endpoint: ComplexLeads, Item: json.RawMessage(`[]`)},
 			{Endpoint: ComplexLeads, Item: json.RawMessage(`null`)},
@@ -590,14 +592,14 @@ func TestWrite_WhatIsNoItemIsRefusedHere(t *testing.T) {
 				t.Errorf("%+v: %v", wr, err)
 			}
 		}
-		if len(w.seen()) != 0 {
+		if len(w.Seen()) != 0 {
 			t.Error("something was sent")
 		}
 	})
 }
 
 func TestClose_EndsWhatWaitsAndWhatIsOnItsWay(t *testing.T) {
-	inBubble(t, Config{RPS: 0.1}, nil, landing(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, Config{RPS: 0.1}, nil, farend.Landing(time.Hour), func(t *testing.T, w *world) {
 		errs := make(chan error, 2)
 		for i := range 2 {
 			go func() { _, err := w.Write(context.Background(), lead(i)); errs <- err }()

@@ -1,24 +1,19 @@
-// Package amocrm speaks amoCRM's (Kommo's) dialect: the REST client with its
-// request budget, batching, tokens and verdicts; the dictionary of names; the
-// shaping of wire items; the decoding of hooks. It keeps nothing: what must
-// survive is the store's, reached through Ledger and PairStore.
 package amocrm
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -106,9 +101,8 @@ type Client struct {
 	obs    Observer
 	log    *slog.Logger
 
-	budget *budget
+	budget *budget.Transport
 	http   *retryablehttp.Client
-	hosts  *hosts
 	queue  *queue
 	gate   *gate
 
@@ -141,26 +135,42 @@ func New(cfg Config, tokens Tokens, ledger Ledger, obs Observer, log *slog.Logge
 	}
 	c := &Client{
 		cfg: cfg, tokens: tokens, ledger: ledger, obs: obs, log: log,
-		budget: newBudget(cfg.RPS), hosts: newHosts(cfg.BaseURL), gate: newGate(),
+		gate: newGate(),
 	}
-	c.budget.resume(cfg.Recent, time.Now())
 	c.queue = newQueue(cfg.Batch, func() { c.wg.Go(c.dispatch) })
 	c.life, c.end = context.WithCancel(context.Background())
-	if transport == nil {
-		transport = NewTransport()
-	}
-	rt := &budgeted{next: transport, budget: c.budget, hosts: c.hosts, timeout: cfg.Timeout, obs: obs, onSend: cfg.OnSend}
-	c.http = newRetrying(rt)
+	c.budget = budget.New(budget.Config{
+		BaseURL: cfg.BaseURL, RPS: cfg.RPS, Timeout: cfg.Timeout, Recent: cfg.Recent, OnSend: cfg.OnSend,
+		Observer: requests{obs}, Next: transport,
+	})
+	c.http = c.budget.Retrying()
 	if b, ok := tokens.(binder); ok {
-		b.bind(c, rt)
+		b.Bind(c.budget, c.ProbeNow)
 	}
 	return c
 }
 
-// binder is what a Tokens of this package is, if it makes requests of its own:
-// they must pass the client's budget, and it may learn that the account moved.
+// binder is a Tokens that makes requests of its own: they must pass the
+// client's budget, and it may learn that the account moved. It calls granted
+// when somebody consented anew.
 type binder interface {
-	bind(c *Client, rt http.RoundTripper)
+	Bind(t *budget.Transport, granted func())
+}
+
+// keeper is a Tokens that must be looked after while nobody asks for one.
+type keeper interface {
+	KeepAlive(ctx context.Context)
+}
+
+// requests tells an Observer of requests, by their status or their Trouble.
+type requests struct{ Observer }
+
+func (r requests) Request(method, endpoint string, status int, d time.Duration) {
+	code := string(Unreachable)
+	if status != 0 {
+		code = strconv.Itoa(status)
+	}
+	r.Observer.Request(method, endpoint, code, d)
 }
 
 // Run probes a paused account and keeps the grant alive until ctx ends. It
@@ -168,8 +178,8 @@ type binder interface {
 func (c *Client) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	if k, ok := c.tokens.(interface{ keepAlive(ctx context.Context) }); ok {
-		wg.Go(func() { k.keepAlive(ctx) })
+	if k, ok := c.tokens.(keeper); ok {
+		wg.Go(func() { k.KeepAlive(ctx) })
 	}
 	c.probes(ctx)
 }
@@ -210,17 +220,6 @@ type Account struct {
 // past by up to a second.
 func (c *Client) ServerTime() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
 
-// FilterEnabled reports whether the account was last seen to heed `filter` on
-// leads and contacts (amocrm-api.md §4.2).
-func (c *Client) FilterEnabled() bool { return c.filters.Load() }
-
-// Host is the account's host, which follows a renamed account.
-func (c *Client) Host() string { return c.hosts.base().Host }
-
-// Pace is how many requests a second the client allows itself now: the
-// configured figure, or less after 429s.
-func (c *Client) Pace() float64 { return c.budget.current() }
-
 type traceKey struct{}
 
 // WithTrace returns a context whose requests are reported to fn, each after it
@@ -253,39 +252,6 @@ func priorityOf(ctx context.Context) Priority {
 	}
 	return CardRead
 }
-
-// hosts are the hosts the client may talk to: the account's own, which a
-// rename may change. It is safe for concurrent use.
-type hosts struct{ at atomic.Pointer[url.URL] }
-
-func newHosts(base string) *hosts {
-	h := &hosts{}
-	u, err := url.Parse(strings.TrimRight(base, "/"))
-	if err != nil || u.Host == "" {
-		// Config checks the URL; with a broken one every request fails.
-		u = &url.URL{Scheme: "https", Host: "invalid.invalid"}
-	}
-	h.at.Store(&url.URL{Scheme: u.Scheme, Host: u.Host})
-	return h
-}
-
-func (h *hosts) base() *url.URL { return h.at.Load() }
-
-func (h *hosts) move(host string) { h.at.Store(&url.URL{Scheme: h.base().Scheme, Host: host}) }
-
-func (h *hosts) allows(ctx context.Context, u *url.URL) error {
-	if base := h.base(); u.Host == base.Host && u.Scheme == base.Scheme {
-		return nil
-	}
-	if extra, ok := ctx.Value(extraHostKey{}).(string); ok && u.Host == extra && u.Scheme == "https" {
-		return nil
-	}
-	return fmt.Errorf("host %q is not the account's", u.Host)
-}
-
-// extraHostKey marks the one request that may leave the account's host: asking
-// where a renamed account went, and trying its grant there.
-type extraHostKey struct{}
 
 type noLedger struct{}
 

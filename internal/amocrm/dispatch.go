@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 )
 
 // submit queues a job and waits for its outcome. The caller's ctx ends the
@@ -50,7 +52,7 @@ func (c *Client) dispatch() {
 			return
 		}
 		if !ready {
-			if sleep(c.life, 0, c.queue.changed) != nil {
+			if budget.Sleep(c.life, 0, c.queue.changed) != nil {
 				return
 			}
 			continue
@@ -60,8 +62,8 @@ func (c *Client) dispatch() {
 			c.tokenFailed(err)
 			continue
 		}
-		s, err := c.budget.wait(c.life)
-		if errors.Is(err, errHeld) {
+		s, err := c.budget.Wait(c.life)
+		if errors.Is(err, budget.ErrHeld) {
 			c.queue.flush(c.heldError())
 			continue
 		}
@@ -70,7 +72,7 @@ func (c *Client) dispatch() {
 		}
 		jobs := c.queue.pick()
 		if len(jobs) == 0 {
-			s.release()
+			s.Release()
 			continue
 		}
 		c.obs.LimiterWait(time.Since(jobs[0].at))
@@ -92,12 +94,12 @@ func (c *Client) tokenFailed(err error) {
 }
 
 func (c *Client) heldError() *NotSent {
-	return &NotSent{Trouble: RateLimited, Reason: RateLimited, Until: c.budget.held()}
+	return &NotSent{Trouble: RateLimited, Reason: RateLimited, Until: c.budget.Held()}
 }
 
 // run makes the one request of some jobs and brings each to its end, or back
 // into the queue.
-func (c *Client) run(jobs []*job, s *slot, token string) {
+func (c *Client) run(jobs []*job, s *budget.Slot, token string) {
 	var again []*job
 	halve := false
 	switch first := jobs[0]; {
@@ -203,7 +205,7 @@ func (c *Client) endAll(jobs []*job, err error) {
 
 // runCall makes a request that stands alone: a read, or a write that may be
 // repeated without harm (hook subscriptions).
-func (c *Client) runCall(j *job, s *slot, token string) (again []*job) {
+func (c *Client) runCall(j *job, s *budget.Slot, token string) (again []*job) {
 	query, _ := url.ParseQuery(j.call.query) // our own encoding
 	a := c.exchange(c.life, s, token, j.call.method, j.call.path, query, j.call.body)
 	j.requests = append(j.requests, a.request)
@@ -257,10 +259,10 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	return o.status, decode(o.status, o.body, out)
 }
 
-// get reads path. Everything that must be told apart comes as this package's
+// Get reads path. Everything that must be told apart comes as this package's
 // errors; the status comes along with them. 204, the empty list, is no error
 // and leaves out as it is.
-func (c *Client) get(ctx context.Context, path string, query url.Values, out any) (status int, err error) {
+func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) (status int, err error) {
 	status, err = c.send(ctx, http.MethodGet, path, query, nil, out)
 	return status, err
 }

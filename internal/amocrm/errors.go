@@ -18,7 +18,7 @@ const (
 	Unavailable  Trouble = "unavailable"  // 5xx
 	Unpaid       Trouble = "unpaid"       // 402
 	Unauthorized Trouble = "unauthorized" // 401 with a token that cannot be refreshed, or again after a refresh
-	AuthNeeded   Trouble = "needs_auth"   // the OAuth grant is dead; somebody must consent anew
+	AuthNeeded   Trouble = "needs_auth"   // the token.OAuth grant is dead; somebody must consent anew
 	Banned       Trouble = "banned"       // 403 with the gateway's HTML page
 	RateLimited  Trouble = "rate_limited" // 429
 	BadAnswer    Trouble = "bad_answer"   // HTML or broken JSON where an answer was due

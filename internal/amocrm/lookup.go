@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/rest"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -25,8 +27,8 @@ func (c *Client) SearchContacts(ctx context.Context, query string, prio Priority
 	q := limited(maxItems, "leads", "")
 	q.Set("query", query)
 	var found []event.Contact
-	err := pages(WithPriority(ctx, prio), c, "/api/v4/contacts", "contacts", q, maxSearchPages, func(e restEntity) bool {
-		found = append(found, e.contact())
+	err := pages(WithPriority(ctx, prio), c, "/api/v4/contacts", "contacts", q, maxSearchPages, func(e rest.Entity) bool {
+		found = append(found, e.Contact())
 		return true
 	})
 	return found, err
@@ -41,8 +43,8 @@ func (c *Client) SearchCompanies(ctx context.Context, name string) ([]event.Cont
 	q := limited(maxItems, "", "")
 	q.Set("query", name)
 	var found []event.Contact
-	err := pages(ctx, c, "/api/v4/companies", "companies", q, 1, func(e restEntity) bool {
-		company := e.contact()
+	err := pages(ctx, c, "/api/v4/companies", "companies", q, 1, func(e rest.Entity) bool {
+		company := e.Contact()
 		company.IsCompany = true
 		found = append(found, company)
 		return true
@@ -58,8 +60,8 @@ func (c *Client) SearchLeads(ctx context.Context, query string) ([]event.Lead, e
 	q := limited(maxItems, "contacts", "")
 	q.Set("query", query)
 	var found []event.Lead
-	err := pages(ctx, c, "/api/v4/leads", "leads", q, 1, func(e restEntity) bool {
-		found = append(found, e.lead())
+	err := pages(ctx, c, "/api/v4/leads", "leads", q, 1, func(e rest.Entity) bool {
+		found = append(found, e.Lead())
 		return true
 	})
 	return found, err
@@ -70,15 +72,15 @@ func (c *Client) SearchLeads(ctx context.Context, query string) ([]event.Lead, e
 // search index stands in between. One list serves everybody who waits for it.
 func (c *Client) NewestLeads(ctx context.Context, since int64) ([]event.Lead, error) {
 	var found []event.Lead
-	seen := map[number]bool{}
+	seen := map[lenient.Number]bool{}
 	q := limited(maxItems, "contacts", "created_at")
-	err := pages(ctx, c, "/api/v4/leads", "leads", q, maxNewestPages, func(e restEntity) bool {
+	err := pages(ctx, c, "/api/v4/leads", "leads", q, maxNewestPages, func(e rest.Entity) bool {
 		if int64(e.CreatedAt) < since {
 			return false
 		}
 		if !seen[e.ID] { // what is created meanwhile pushes entries to the next page
 			seen[e.ID] = true
-			found = append(found, e.lead())
+			found = append(found, e.Lead())
 		}
 		return true
 	})
@@ -89,15 +91,15 @@ func (c *Client) NewestLeads(ctx context.Context, since int64) ([]event.Lead, er
 // creation (amocrm-api.md §4.3), but their ids rise with it.
 func (c *Client) NewestContacts(ctx context.Context, since int64) ([]event.Contact, error) {
 	var found []event.Contact
-	seen := map[number]bool{}
+	seen := map[lenient.Number]bool{}
 	q := limited(maxItems, "leads", "id")
-	err := pages(ctx, c, "/api/v4/contacts", "contacts", q, maxNewestPages, func(e restEntity) bool {
+	err := pages(ctx, c, "/api/v4/contacts", "contacts", q, maxNewestPages, func(e rest.Entity) bool {
 		if int64(e.CreatedAt) < since {
 			return false
 		}
 		if !seen[e.ID] {
 			seen[e.ID] = true
-			found = append(found, e.contact())
+			found = append(found, e.Contact())
 		}
 		return true
 	})
@@ -108,11 +110,11 @@ func (c *Client) NewestContacts(ctx context.Context, since int64) ([]event.Conta
 func (c *Client) NewestCompanies(ctx context.Context, since int64) ([]event.Contact, error) {
 	var found []event.Contact
 	q := limited(maxItems, "", "id")
-	err := pages(ctx, c, "/api/v4/companies", "companies", q, maxNewestPages, func(e restEntity) bool {
+	err := pages(ctx, c, "/api/v4/companies", "companies", q, maxNewestPages, func(e rest.Entity) bool {
 		if int64(e.CreatedAt) < since {
 			return false
 		}
-		company := e.contact()
+		company := e.Contact()
 		company.IsCompany = true
 		found = append(found, company)
 		return true
@@ -142,12 +144,12 @@ func (c *Client) ContactsPage(ctx context.Context, page int, updatedFrom int64) 
 	} else {
 		q.Set("order[id]", "asc")
 	}
-	all, more, err := readPage[restEntity](ctx, c, "/api/v4/contacts", "contacts", q)
+	all, more, err := readPage[rest.Entity](ctx, c, "/api/v4/contacts", "contacts", q)
 	for _, e := range all {
 		if updatedFrom > 0 && int64(e.UpdatedAt) < updatedFrom {
 			return contacts, false, err
 		}
-		contacts = append(contacts, e.contact())
+		contacts = append(contacts, e.Contact())
 	}
 	return contacts, more, err
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 )
 
 // maxBanProbe is how rarely a banned account is tried (product.md §8.5).
@@ -203,13 +205,13 @@ func (c *Client) probes(ctx context.Context) {
 	for ctx.Err() == nil {
 		s := c.State()
 		if !s.Paused {
-			if sleep(ctx, 0, c.gate.changed) != nil {
+			if budget.Sleep(ctx, 0, c.gate.changed) != nil {
 				return
 			}
 			continue
 		}
 		if d := time.Until(s.Until); d > 0 {
-			if sleep(ctx, d, c.gate.changed) != nil {
+			if budget.Sleep(ctx, d, c.gate.changed) != nil {
 				return
 			}
 			continue
@@ -249,7 +251,7 @@ func (c *Client) ask(ctx context.Context) (Trouble, error) {
 		if err != nil {
 			return tokenTrouble(err), err
 		}
-		s, err := c.budget.wait(ctx)
+		s, err := c.budget.Wait(ctx)
 		if err != nil {
 			return RateLimited, nil
 		}

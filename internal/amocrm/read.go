@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/rest"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -17,20 +20,20 @@ import (
 func (c *Client) Account(ctx context.Context) (Account, error) {
 	var raw json.RawMessage
 	query := url.Values{"with": {"datetime_settings,is_api_filter_enabled"}}
-	if _, err := c.get(ctx, "/api/v4/account", query, &raw); err != nil {
+	if _, err := c.Get(ctx, "/api/v4/account", query, &raw); err != nil {
 		return Account{}, err
 	}
 	c.noteAccount(raw)
 	var a struct {
-		ID        number `json:"id"`
-		Name      words  `json:"name"`
-		Subdomain words  `json:"subdomain"`
-		Country   words  `json:"country"`
-		User      number `json:"current_user_id"`
-		Filters   truth  `json:"is_api_filter_enabled"`
+		ID        lenient.Number `json:"id"`
+		Name      lenient.Words  `json:"name"`
+		Subdomain lenient.Words  `json:"subdomain"`
+		Country   lenient.Words  `json:"country"`
+		User      lenient.Number `json:"current_user_id"`
+		Filters   lenient.Truth  `json:"is_api_filter_enabled"`
 		Embedded  struct {
 			Time struct {
-				Timezone words `json:"timezone"`
+				Timezone lenient.Words `json:"timezone"`
 			} `json:"datetime_settings"`
 		} `json:"_embedded"`
 	}
@@ -59,24 +62,19 @@ func withOf(entity string) string {
 // the account heeds filters; a lead wanted by many is read once.
 func (c *Client) Lead(ctx context.Context, id int64) (lead event.Lead, ok bool, err error) {
 	e, ok, err := c.byID(ctx, "leads", id)
-	return e.lead(), ok, err
+	return e.Lead(), ok, err
 }
 
 // Contact reads a contact with its leads; see Lead.
 func (c *Client) Contact(ctx context.Context, id int64) (contact event.Contact, ok bool, err error) {
 	e, ok, err := c.byID(ctx, "contacts", id)
-	return e.contact(), ok, err
+	return e.Contact(), ok, err
 }
 
 // Leads reads several leads; those there are none of are missing in the map.
 // With an error the map holds what was read.
 func (c *Client) Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error) {
 	return readMany(ids, func(id int64) (event.Lead, bool, error) { return c.Lead(ctx, id) })
-}
-
-// Contacts reads several contacts; see Leads.
-func (c *Client) Contacts(ctx context.Context, ids []int64) (map[int64]event.Contact, error) {
-	return readMany(ids, func(id int64) (event.Contact, bool, error) { return c.Contact(ctx, id) })
 }
 
 // readMany reads entities at the same time, so that they can share requests,
@@ -108,7 +106,7 @@ func readMany[T any](ids []int64, read func(int64) (T, bool, error)) (map[int64]
 	return found, first
 }
 
-func (c *Client) byID(ctx context.Context, entity string, id int64) (e restEntity, ok bool, err error) {
+func (c *Client) byID(ctx context.Context, entity string, id int64) (e rest.Entity, ok bool, err error) {
 	if id <= 0 {
 		return e, false, nil
 	}
@@ -137,7 +135,7 @@ func (c *Client) byID(ctx context.Context, entity string, id int64) (e restEntit
 
 // runReads reads several entities by one list request. Where it turns out that
 // the account ignores filters, each is read alone from then on.
-func (c *Client) runReads(jobs []*job, s *slot, token string) (again []*job) {
+func (c *Client) runReads(jobs []*job, s *budget.Slot, token string) (again []*job) {
 	if len(jobs) == 1 {
 		return c.runCall(jobs[0], s, token)
 	}
@@ -149,7 +147,7 @@ func (c *Client) runReads(jobs []*job, s *slot, token string) (again []*job) {
 		wanted[j.id] = j
 	}
 	path := "/api/v4/" + entity
-	c.obs.Batch(label(path), len(jobs))
+	c.obs.Batch(budget.Label(path), len(jobs))
 	a := c.exchange(c.life, s, token, http.MethodGet, path, query, nil)
 	for _, j := range jobs {
 		j.requests = append(j.requests, a.request)
@@ -161,9 +159,9 @@ func (c *Client) runReads(jobs []*job, s *slot, token string) (again []*job) {
 		return alone(jobs) // whichever of them is to blame will say so itself
 	}
 	bodies := map[int64]json.RawMessage{}
-	for _, raw := range list(a.body, entity) {
+	for _, raw := range lenient.List(a.body, entity) {
 		var e struct {
-			ID number `json:"id"`
+			ID lenient.Number `json:"id"`
 		}
 		if json.Unmarshal(raw, &e) != nil {
 			continue
@@ -217,19 +215,19 @@ func pages[T any](ctx context.Context, c *Client, path, collection string, query
 // readPage reads one page of a list; next is false if surely nothing follows.
 func readPage[T any](ctx context.Context, c *Client, path, collection string, query url.Values) (all []T, next bool, err error) {
 	var raw json.RawMessage
-	status, err := c.get(ctx, path, query, &raw)
+	status, err := c.Get(ctx, path, query, &raw)
 	if err != nil || status == http.StatusNoContent {
 		return nil, false, err
 	}
 	var links struct {
 		Links struct {
 			Next *struct {
-				Href words `json:"href"`
+				Href lenient.Words `json:"href"`
 			} `json:"next"`
 		} `json:"_links"`
 	}
 	_ = json.Unmarshal(raw, &links)
-	all = entries[T](raw, collection)
+	all = lenient.Entries[T](raw, collection)
 	return all, links.Links.Next != nil && len(all) > 0, nil
 }
 
@@ -242,19 +240,6 @@ func limited(limit int, with, order string) url.Values {
 		q.Set("order["+order+"]", "desc")
 	}
 	return q
-}
-
-// Task reads a task; ok is false if there is none.
-func (c *Client) Task(ctx context.Context, id int64) (task event.Task, ok bool, err error) {
-	var t restTask
-	status, err := c.get(ctx, "/api/v4/tasks/"+strconv.FormatInt(id, 10), nil, &t)
-	if status == http.StatusNotFound {
-		return task, false, nil
-	}
-	if err != nil || status == http.StatusNoContent {
-		return task, false, err
-	}
-	return t.task(), t.ID != 0, nil
 }
 
 // TasksOf reads every task of an entity (leads, contacts, companies), done or not.
@@ -285,8 +270,8 @@ func (c *Client) tasks(ctx context.Context, entity string, ids []int64, open boo
 		query.Set("filter[is_completed]", "0")
 	}
 	var tasks []event.Task
-	err := pages(ctx, c, "/api/v4/tasks", "tasks", query, maxTaskPages, func(t restTask) bool {
-		task := t.task()
+	err := pages(ctx, c, "/api/v4/tasks", "tasks", query, maxTaskPages, func(t rest.Task) bool {
+		task := t.Task()
 		task.EntityType = cmp.Or(task.EntityType, entity)
 		if wanted[task.EntityID] && task.EntityType == entity && !(open && task.Completed) {
 			tasks = append(tasks, task)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -42,6 +43,9 @@ func judge(status int, object bool) (verdict, Trouble) {
 	case status >= 500 && status < 600:
 		return unknown, Unavailable
 	}
+	if budget.Throttled(status) {
+		return throttled, RateLimited
+	}
 	switch status {
 	case http.StatusUnauthorized:
 		return unauthorized, Unauthorized
@@ -54,8 +58,6 @@ func judge(status int, object bool) (verdict, Trouble) {
 		return barred, Banned
 	case http.StatusRequestTimeout:
 		return unknown, Unavailable
-	case http.StatusTooManyRequests, http.StatusTooEarly:
-		return throttled, RateLimited
 	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
 		return tooMuch, ""
 	}
@@ -75,22 +77,23 @@ type answer struct {
 	verdict verdict
 	trouble Trouble
 	request event.Request
+	told    told
 }
 
 // exchange makes one request with a place in the budget. Its path must not
 // hold a person's data; its query may.
-func (c *Client) exchange(ctx context.Context, s *slot, token, method, path string, query url.Values, body []byte) answer {
-	u := *c.hosts.base()
+func (c *Client) exchange(ctx context.Context, s *budget.Slot, token, method, path string, query url.Values, body []byte) answer {
+	u := *c.budget.Base()
 	u.Path, u.RawQuery = path, query.Encode()
 	var payload any
 	if body != nil {
 		payload = body
 	}
-	a := answer{sentAt: time.Now()}
-	req, err := retryablehttp.NewRequestWithContext(withSlot(ctx, s), method, u.String(), payload)
+	a := answer{sentAt: time.Now(), told: told{token, query, body}}
+	req, err := retryablehttp.NewRequestWithContext(budget.WithSlot(ctx, s), method, u.String(), payload)
 	if err != nil {
-		s.release()
-		a.err, a.verdict, a.trouble = plain(err), barred, Unreachable
+		s.Release()
+		a.err, a.verdict, a.trouble = budget.Plain(err), barred, Unreachable
 		return a
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
@@ -107,34 +110,34 @@ func (c *Client) exchange(ctx context.Context, s *slot, token, method, path stri
 	}
 	a.left = true
 	a.status = resp.StatusCode
-	a.body, _ = readAll(resp.Body) // in memory already
+	a.body, _ = budget.ReadAll(resp.Body) // in memory already
 	c.noteDate(resp.Header.Get("Date"))
 	object := isJSON(a.body)
 	a.verdict, a.trouble = judge(a.status, object)
 	a.request.Status = a.status
 	if a.verdict != accepted {
-		a.request.Answer = complaint(a.body, object, resp.Header.Get("X-Request-Id"))
+		a.request.Answer = a.told.blank(complaint(a.body, object, resp.Header.Get("X-Request-Id")))
 	}
 	return a
 }
 
 // fail records an exchange without a usable answer.
 func (a *answer) fail(err error) {
-	a.err, a.trouble, a.verdict, a.left = plain(err), Unreachable, unknown, true
-	if broken, ok := errors.AsType[*unread](err); ok {
-		a.status, a.request.Status = broken.status, broken.status
-		if _, timeout := errors.AsType[net.Error](broken.err); !timeout {
+	a.err, a.trouble, a.verdict, a.left = budget.Plain(err), Unreachable, unknown, true
+	if broken, ok := errors.AsType[*budget.Unread](err); ok {
+		a.status, a.request.Status = broken.Status, broken.Status
+		if _, timeout := errors.AsType[net.Error](broken.Err); !timeout {
 			a.trouble = BadAnswer
 		}
 		// A refusal whose words are lost is a refusal all the same.
-		if v, t := judge(broken.status, false); v == barred || v == unauthorized || v == throttled {
+		if v, t := judge(broken.Status, false); v == barred || v == unauthorized || v == throttled {
 			a.verdict, a.trouble = v, t
 		}
 		return
 	}
-	if _, ok := errors.AsType[*unsent](err); ok {
+	if _, ok := errors.AsType[*budget.Unsent](err); ok {
 		a.verdict, a.left = barred, false
-		if errors.Is(err, errHeld) {
+		if errors.Is(err, budget.ErrHeld) {
 			a.verdict, a.trouble = throttled, RateLimited
 		}
 	}
@@ -161,4 +164,27 @@ func (c *Client) noteAccount(body []byte) {
 	if json.Unmarshal(body, &a) == nil && a.Filters != nil {
 		c.filters.Store(*a.Filters)
 	}
+}
+
+// Answered sorts the answer to a request that Tokens made past the queue: its
+// JSON; *NotSent where there is none for the time being; *Refused, with amoCRM's
+// words in Detail, where it says no.
+func Answered(resp *http.Response, err error) ([]byte, error) {
+	if errors.Is(err, budget.ErrHeld) {
+		return nil, notSent(RateLimited, nil)
+	}
+	if err != nil {
+		return nil, notSent(Unreachable, budget.Plain(err))
+	}
+	raw, _ := budget.ReadAll(resp.Body)
+	object := isJSON(raw)
+	switch v, t := judge(resp.StatusCode, object); {
+	case v == accepted && object:
+		return raw, nil
+	case v == throttled || v == unknown || t == Banned:
+		return nil, notSent(t, nil)
+	case resp.StatusCode >= 400 && resp.StatusCode < 500:
+		return nil, &Refused{Status: resp.StatusCode, Detail: toldBy(resp.Request).blank(complaint(raw, object, ""))}
+	}
+	return nil, notSent(BadAnswer, nil)
 }

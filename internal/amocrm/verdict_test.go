@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/rest"
 )
 
 func TestJudge_EveryStatusHasAVerdict(t *testing.T) {
@@ -151,33 +154,6 @@ func TestComplaint_KeepsWordsAndBlanksValues(t *testing.T) {
 	}
 }
 
-func TestLabel_IsAClosedSet(t *testing.T) {
-	for path, want := range map[string]string{
-		"/api/v4/leads":                       "leads",
-		"/api/v4/leads/501":                   "leads",
-		"/api/v4/leads/complex":               "leads/complex",
-		"/api/v4/leads/link":                  "leads/link",
-		"/api/v4/leads/501/notes":             "leads/notes",
-		"/api/v4/contacts/notes":              "contacts/notes",
-		"/api/v4/leads/pipelines":             "pipelines",
-		"/api/v4/contacts/custom_fields":      "custom_fields",
-		"/api/v4/tasks/7":                     "tasks",
-		"/api/v4/account":                     "account",
-		"/api/v4/events":                      "events",
-		"/api/v4/webhooks":                    "webhooks",
-		"/oauth2/access_token":                "token",
-		"/oauth2/account/current/subdomain":   "token",
-		"/api/v4/leads/unsorted":              "unsorted",
-		"/api/v4/whatever/+79990000001":       "other",
-		"/":                                   "other",
-		"/api/v4/leads/unsorted/uid-of-a-man": "other",
-	} {
-		if got := label(path); got != want {
-			t.Errorf("%s: %q, want %q", path, got, want)
-		}
-	}
-}
-
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		`[{"id":501,"contact_id":801,"company_id":null,"request_id":["b1"],"merged":false}]`,
@@ -207,16 +183,16 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		match(jobs, body)
-		var e restEntity
+		var e rest.Entity
 		if json.Unmarshal(body, &e) == nil {
-			e.lead()
-			e.contact()
+			e.Lead()
+			e.Contact()
 		}
-		var task restTask
+		var task rest.Task
 		if json.Unmarshal(body, &task) == nil {
-			task.task()
+			task.Task()
 		}
-		for _, n := range entries[restNote](body, "notes") {
+		for _, n := range lenient.Entries[restNote](body, "notes") {
 			n.note()
 		}
 	})

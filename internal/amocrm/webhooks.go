@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
 )
 
 // FeedEvent is one entry of amoCRM's event feed, which tells what hooks may
@@ -32,12 +34,12 @@ func (c *Client) Events(ctx context.Context, from int64, page int) (events []Fee
 		"filter[created_at][from]": {strconv.FormatInt(from, 10)},
 	}
 	type wire struct {
-		ID         words  `json:"id"`
-		Type       words  `json:"type"`
-		EntityType words  `json:"entity_type"`
-		EntityID   number `json:"entity_id"`
-		CreatedAt  number `json:"created_at"`
-		CreatedBy  number `json:"created_by"`
+		ID         lenient.Words  `json:"id"`
+		Type       lenient.Words  `json:"type"`
+		EntityType lenient.Words  `json:"entity_type"`
+		EntityID   lenient.Number `json:"entity_id"`
+		CreatedAt  lenient.Number `json:"created_at"`
+		CreatedBy  lenient.Number `json:"created_by"`
 	}
 	all, more, err := readPage[wire](ctx, c, "/api/v4/events", "events", q)
 	for _, e := range all {
@@ -58,10 +60,10 @@ type WebhookInfo struct {
 }
 
 type wireWebhook struct {
-	ID          number  `json:"id"`
-	Destination words   `json:"destination"`
-	Disabled    truth   `json:"disabled"`
-	Settings    lenient `json:"settings"`
+	ID          lenient.Number `json:"id"`
+	Destination lenient.Words  `json:"destination"`
+	Disabled    lenient.Truth  `json:"disabled"`
+	Settings    lenient.Texts  `json:"settings"`
 }
 
 func (w wireWebhook) info() WebhookInfo {
@@ -96,18 +98,4 @@ func (c *Client) SubscribeWebhook(ctx context.Context, destination string, setti
 	var w wireWebhook
 	_, err = c.send(ctx, http.MethodPost, "/api/v4/webhooks", nil, body, &w)
 	return w.info(), err
-}
-
-// UnsubscribeWebhook ends a destination's subscription. One that is not there
-// is no error.
-func (c *Client) UnsubscribeWebhook(ctx context.Context, destination string) error {
-	body, err := json.Marshal(map[string]string{"destination": destination})
-	if err != nil {
-		return err
-	}
-	status, err := c.send(ctx, http.MethodDelete, "/api/v4/webhooks", nil, body, nil)
-	if status == http.StatusNotFound {
-		return nil
-	}
-	return err
 }

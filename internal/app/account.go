@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -20,8 +22,8 @@ type account struct {
 	host   string
 	print  string // of the settings it was made with: another print is another account object
 	client *amocrm.Client
-	static *amocrm.StaticToken // one of static and oauth
-	oauth  *amocrm.OAuth
+	static *token.Static // one of static and oauth
+	oauth  *token.OAuth
 	keeper *upkeep.Keeper
 	shared *delivery.Account
 
@@ -55,8 +57,8 @@ func (a *App) openAccount(c *config.Connection) *account {
 	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
 		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync, MarkerField: cfg.MarkerField,
-		Load: func(ctx context.Context) (*amocrm.Dictionary, error) {
-			return amocrm.LoadDictionary(ctx, acc.client)
+		Load: func(ctx context.Context) (*dict.Snapshot, error) {
+			return dict.Load(ctx, acc.client)
 		},
 		Changed: func() { a.dictionaryCame(acc) },
 		Drop:    drop,
@@ -91,11 +93,11 @@ func (acc *account) close() {
 
 func (a *App) tokens(acc *account, c *config.Connection) amocrm.Tokens {
 	if c.AmoCRM.OAuth == nil {
-		acc.static = amocrm.NewStaticToken(c.AmoCRM.Token.Reveal())
+		acc.static = token.NewStatic(c.AmoCRM.Token.Reveal())
 		return acc.static
 	}
 	o := c.AmoCRM.OAuth
-	acc.oauth = amocrm.NewOAuth(amocrm.OAuthConfig{
+	acc.oauth = token.NewOAuth(token.OAuthConfig{
 		BaseURL: c.AmoCRM.Account, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), RedirectURL: o.RedirectURL,
 		UserAgent: "jivo-amocrm-bridge/" + a.opt.Version, Hint: "run `bridge auth -c " + a.cfg.File + " " + c.Name + "` and consent in the browser",
 	}, pairs{a.store, c.AmoCRM.Host}, a.opt.Transport, a.log)
@@ -103,7 +105,7 @@ func (a *App) tokens(acc *account, c *config.Connection) amocrm.Tokens {
 }
 
 // info is how the account's token stands.
-func (acc *account) info() amocrm.TokenInfo {
+func (acc *account) info() token.Info {
 	if acc.oauth != nil {
 		return acc.oauth.Info()
 	}
@@ -130,7 +132,7 @@ func (a *App) paused(acc *account, s amocrm.Status) {
 	if s.Reason != amocrm.Banned {
 		return
 	}
-	platform := amocrm.Platform(acc.host)
+	platform := token.Platform(acc.host)
 	if platform == "" {
 		return
 	}
@@ -138,7 +140,7 @@ func (a *App) paused(acc *account, s amocrm.Status) {
 	defer a.mu.Unlock()
 	banned := false
 	for _, other := range a.accounts {
-		if other == acc || amocrm.Platform(other.host) != platform {
+		if other == acc || token.Platform(other.host) != platform {
 			continue
 		}
 		st := other.client.State()
@@ -149,7 +151,7 @@ func (a *App) paused(acc *account, s amocrm.Status) {
 	}
 	a.log.Error("two accounts of one platform answer with the ban page: the address of this machine is banned", "platform", platform)
 	for _, other := range a.accounts {
-		if amocrm.Platform(other.host) == platform && !other.client.State().Paused {
+		if token.Platform(other.host) == platform && !other.client.State().Paused {
 			go func() {
 				other.client.PauseFor(amocrm.Banned, banWindow)
 				a.kickWhenResumed(other)
@@ -164,17 +166,17 @@ type pairs struct {
 	host string
 }
 
-// Load implements amocrm.PairStore.
-func (p pairs) Load(context.Context) (pair amocrm.Pair, found bool, err error) {
+// Load implements token.Store.
+func (p pairs) Load(context.Context) (pair token.Pair, found bool, err error) {
 	err = p.st.View(func(tx *store.Tx) error {
-		pair, found, err = store.Get[amocrm.Pair](tx, store.Tokens, store.Key(p.host))
+		pair, found, err = store.Get[token.Pair](tx, store.Tokens, store.Key(p.host))
 		return err
 	})
 	return pair, found, err
 }
 
-// Save implements amocrm.PairStore.
-func (p pairs) Save(ctx context.Context, pair amocrm.Pair) error {
+// Save implements token.Store.
+func (p pairs) Save(ctx context.Context, pair token.Pair) error {
 	return p.st.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Tokens, store.Key(p.host), pair) })
 }
 

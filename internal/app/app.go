@@ -20,7 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/hook"
 	"github.com/jivo-amocrm/bridge/internal/card"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/console"
@@ -286,7 +286,7 @@ func drop(tx *store.Tx, connection, account, entity string, id int64) error {
 
 // hookKind names a hook for the journal.
 func hookKind(contentType string, body []byte) (string, error) {
-	h, err := amocrm.HookDecoder{}.Decode(contentType, body)
+	h, err := hook.Decoder{}.Decode(contentType, body)
 	if err != nil {
 		return "", err
 	}

@@ -4,7 +4,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/card"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
@@ -170,14 +171,14 @@ func door(c *config.Connection) intake.Connection {
 }
 
 // regionOf and zoneOf are the connection's, else the account's.
-func regionOf(c *config.Connection, dict *amocrm.Dictionary) string {
+func regionOf(c *config.Connection, dict *dict.Snapshot) string {
 	if c.Region != "" || dict == nil {
 		return c.Region
 	}
 	return strings.ToUpper(dict.Country)
 }
 
-func zoneOf(c *config.Connection, dict *amocrm.Dictionary) *time.Location {
+func zoneOf(c *config.Connection, dict *dict.Snapshot) *time.Location {
 	if c.Location != nil {
 		return c.Location
 	}
@@ -187,15 +188,15 @@ func zoneOf(c *config.Connection, dict *amocrm.Dictionary) *time.Location {
 	return time.UTC
 }
 
-func delivered(c *config.Connection, acc *account, dict *amocrm.Dictionary) *delivery.Connection {
-	region, zone := regionOf(c, dict), zoneOf(c, dict)
+func delivered(c *config.Connection, acc *account, names *dict.Snapshot) *delivery.Connection {
+	region, zone := regionOf(c, names), zoneOf(c, names)
 	d := &delivery.Connection{
-		Name: c.Name, Waiting: dict == nil, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
+		Name: c.Name, Waiting: names == nil, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
 		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,
-		Shaper: func(dict *amocrm.Dictionary) *amocrm.Shaper {
-			return &amocrm.Shaper{Dict: dict, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone, Cents: strings.HasSuffix(c.AmoCRM.Host, ".kommo.com")}
+		Shaper: func(names *dict.Snapshot) *items.Shaper {
+			return &items.Shaper{Dict: names, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone, Cents: strings.HasSuffix(c.AmoCRM.Host, ".kommo.com")}
 		},
 	}
 	if h := c.WorkHours; h != nil {

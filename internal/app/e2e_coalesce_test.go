@@ -5,13 +5,13 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 )
 
 // While a client's updates wait, the last one's write stands for those before it.
 func TestUpdates_ThatWaitTogetherAreOneRequest(t *testing.T) {
 	w := newWorld(t, setup{amocrm: "probe: 300ms"})
-	v := emulator.NewVisitor(5, 1)
+	v := site.NewVisitor(5, 1)
 	v.Phone, _ = v.Contacts()
 	w.post(v.Accepted())
 	w.settle()

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
@@ -52,7 +52,9 @@ type setup struct {
 	conn, amocrm, jivo string
 	top                string // more lines of the config's top level
 	noHooks            bool   // nothing is subscribed
-	keepAgents         bool   // conn has its own `agents`
+	// between stands before the emulated account, if set.
+	between    func(http.Handler) http.Handler
+	keepAgents bool // conn has its own `agents`
 	// expect what must not be there elsewhere.
 	dead, parked int
 	lost         bool   // a rule took something away on purpose
@@ -66,6 +68,7 @@ type world struct {
 	set         setup
 	amo         *emulator.Account
 	app         *app.App
+	watch       *canary.Watch
 	far         *httptest.Server // the emulated amoCRM
 	pub, admin  string
 	client      *http.Client
@@ -86,8 +89,14 @@ func newWorld(t *testing.T, set setup) *world {
 	if o.IndexLag == 0 {
 		o.IndexLag = 300 * time.Millisecond
 	}
-	w := &world{t: t, set: set, amo: emulator.New(o), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
-	w.far = httptest.NewServer(w.amo)
+	w := &world{t: t, set: set, amo: emulator.New(o)}
+	w.watch = watched(t, w.amo)
+	w.client = &http.Client{Timeout: 20 * time.Second, Transport: w.watch.Transport(&http.Transport{MaxIdleConnsPerHost: 64})}
+	far := http.Handler(w.amo)
+	if set.between != nil {
+		far = set.between(far)
+	}
+	w.far = httptest.NewServer(w.watch.Account(far))
 	w.text = e2eConfig(set, w.far.URL, filepath.Join(t.TempDir(), "data"))
 	w.start()
 	t.Cleanup(w.finish)
@@ -102,7 +111,7 @@ func (w *world) start() {
 	if problems != nil {
 		w.t.Fatalf("config: %v", problems)
 	}
-	a, err := app.New(cfg, app.Options{Version: "e2e", Log: e2eLog(w.t)})
+	a, err := app.New(cfg, app.Options{Version: "e2e", Log: w.watch.Logger(shown(w.t)...)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -124,14 +133,6 @@ func (w *world) start() {
 		a.Close()
 	})
 	w.await("the bridge is ready", func() bool { return len(a.Ready(ctx)) == 0 })
-}
-
-// e2eLog shows the bridge's log where E2E_LOG is set.
-func e2eLog(t *testing.T) *slog.Logger {
-	if os.Getenv("E2E_LOG") == "" {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (w *world) hookURL() string { return w.pub + "/amocrm/" + e2eName + "/" + e2eHook }
@@ -174,6 +175,7 @@ func (w *world) finish() {
 	} else {
 		w.settle()
 		w.verdict()
+		inspect(w.client, w.admin, w.app.Store(), w.watch)
 	}
 	w.closeBridge()
 	w.amo.Close()

@@ -2,11 +2,12 @@ package app_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,11 +17,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -39,12 +42,17 @@ type lab struct {
 	set  labSetup
 	amo  *emulator.Account
 	wire *wire
+	seen *canary.Watch
 	app  *app.App
 	text string
 	dir  string
 	door *pipes // the public listener of the running bridge
+	desk *pipes // its admin listener
 	stop func()
 	end  error // how the last bridge ended
+
+	parsed map[string]*config.Config // by text, but for the data folder
+	born   time.Time                 // when the running bridge was started
 
 	mu   sync.Mutex
 	life int // which bridge it is; a killed one answers nobody any more
@@ -55,7 +63,10 @@ type labSetup struct {
 	conn    string // lines of the connection
 	amocrm  string // lines of its amocrm block
 	top     string
-	consent bool // somebody consents before it must be ready
+	consent bool                            // somebody consents before it must be ready
+	told    func(line string)               // of each request to amoCRM and of each answer, in order; may be nil
+	killed  func(dir string)                // of what a kill left; may be nil
+	between func(w *wire) http.RoundTripper // what stands before the wire; may be nil
 }
 
 // inLab runs test in a bubble with a bridge that is ready.
@@ -70,6 +81,7 @@ func inLab(t *testing.T, set labSetup, test func(l *lab)) {
 		}
 		l := &lab{t: t, set: set, amo: emulator.New(o), dir: dir}
 		defer l.amo.Close()
+		l.seen = watched(t, l.amo)
 		l.text = labConfig(set, dir)
 		l.start()
 		defer func() { l.stop() }()
@@ -81,6 +93,7 @@ func inLab(t *testing.T, set labSetup, test func(l *lab)) {
 		}
 		l.ready()
 		test(l)
+		inspect(&http.Client{Transport: l.seen.Transport(&http.Transport{DialContext: l.desk.dial, DisableKeepAlives: true}), Timeout: time.Minute}, "http://desk", l.app.Store(), l.seen)
 	})
 }
 
@@ -132,12 +145,17 @@ func labAuth(set labSetup) string {
 // start starts a bridge on the lab's config and store.
 func (l *lab) start() {
 	l.t.Helper()
+	l.born = time.Now()
 	cfg := l.config(l.text)
-	l.wire = &wire{amo: l.amo}
-	l.door = newPipes()
-	doors := []*pipes{l.door, newPipes()}
+	l.wire = &wire{amo: l.amo, seen: l.seen, told: l.set.told}
+	l.door, l.desk = newPipes(), newPipes()
+	doors := []*pipes{l.door, l.desk}
+	out := http.RoundTripper(l.wire)
+	if l.set.between != nil {
+		out = l.set.between(l.wire)
+	}
 	a, err := app.New(cfg, app.Options{
-		Version: "lab", Log: labLog(l.t), Transport: l.wire,
+		Version: "lab", Log: l.seen.Logger(shown(l.t)...), Transport: out,
 		Reload: func() (*config.Config, error) { return parse(l.text) },
 		Listen: func(string) (net.Listener, error) {
 			d := doors[0]
@@ -170,18 +188,17 @@ func parse(text string) (*config.Config, error) {
 
 func (l *lab) config(text string) *config.Config {
 	l.t.Helper()
-	cfg, err := parse(text)
-	if err != nil {
-		l.t.Fatal(err)
+	key := strings.Replace(text, l.dir, "", 1) // the next life's folder changes nothing else
+	if l.parsed[key] == nil {
+		cfg, err := parse(text)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		l.parsed = map[string]*config.Config{key: cfg}
 	}
-	return cfg
-}
-
-func labLog(t *testing.T) *slog.Logger {
-	if os.Getenv("E2E_LOG") == "" {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg := *l.parsed[key]
+	cfg.Data = l.dir
+	return &cfg
 }
 
 // restart stops the bridge in good order and starts it again after a while.
@@ -202,15 +219,11 @@ func (l *lab) kill(after time.Duration) {
 	l.mu.Unlock()
 	l.wire.cut()
 	next := fmt.Sprintf("%s-%d", strings.SplitN(l.dir, "-life", 2)[0]+"-life", l.which())
-	raw, err := os.ReadFile(l.file())
-	if err == nil {
-		err = os.MkdirAll(next, 0o700)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(next, app.StoreFile), raw, 0o600)
-	}
-	if err != nil {
+	if err := os.CopyFS(next, os.DirFS(l.dir)); err != nil { // the store, and when requests left
 		l.t.Fatal(err)
+	}
+	if l.set.killed != nil {
+		l.set.killed(next)
 	}
 	l.stop() // it goes on writing to a file that nobody reads any more
 	l.text = strings.Replace(l.text, l.dir, next, 1)
@@ -251,7 +264,7 @@ func (l *lab) which() int {
 // post sends a body as Jivo does and returns the status; 0: no answer.
 func (l *lab) post(body []byte) int {
 	life := l.which()
-	c := &http.Client{Transport: &http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}, Timeout: time.Minute}
+	c := &http.Client{Transport: l.seen.Transport(&http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}), Timeout: time.Minute}
 	res, err := c.Post("http://bridge/jivo/"+e2eName+"/"+e2eSecret, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return 0
@@ -359,11 +372,15 @@ func (l *lab) census() string {
 
 // wire carries the bridge's requests to the emulated account without a network.
 type wire struct {
-	amo *emulator.Account
+	amo  *emulator.Account
+	seen *canary.Watch
+	told func(string) // may be nil
 
 	mu      sync.Mutex
 	dead    bool
 	refused error // what a dial ends with; nil: it succeeds
+	sent    int   // requests that left
+	waiting int   // of them, those whose answer is not back
 }
 
 var errCut = errors.New("the machine is gone")
@@ -394,15 +411,29 @@ func (w *wire) state() error {
 	return nil
 }
 
+// count keeps the numbers of requests: one more left, or came back.
+func (w *wire) count(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent += max(n, 0)
+	w.waiting += n
+}
+
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := w.state(); err != nil {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	if err := w.state(); err != nil || strings.HasSuffix(req.URL.Host, ":4") { // nobody listens there
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: cmp.Or(err, error(syscall.ECONNREFUSED))}
 	}
 	var body []byte
 	if req.Body != nil {
 		body, _ = io.ReadAll(req.Body)
 		_ = req.Body.Close()
+	}
+	w.seen.Request(req, body)
+	w.count(1)
+	defer w.count(-1)
+	if w.told != nil {
+		w.told(requestLine(req, body))
 	}
 	trace := httptrace.ContextClientTrace(req.Context())
 	if trace != nil && trace.WroteHeaderField != nil {
@@ -429,6 +460,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if trace != nil && trace.GotFirstResponseByte != nil {
 		trace.GotFirstResponseByte()
+	}
+	if w.told != nil {
+		w.told(fmt.Sprintf("%s %s %s: %d", time.Now().Format(time.RFC3339Nano), req.Method, req.URL.Path, rec.Code))
 	}
 	return rec.Result(), nil
 }
@@ -467,4 +501,9 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 	}
 	return nil, &net.OpError{Op: "dial", Net: "pipe", Err: net.ErrClosed}
+}
+
+// requestLine tells requests apart that differ in anything, time included.
+func requestLine(req *http.Request, body []byte) string {
+	return fmt.Sprintf("%s %s %s %x", time.Now().Format(time.RFC3339Nano), req.Method, req.URL.RequestURI(), crc32.ChecksumIEEE(body))
 }

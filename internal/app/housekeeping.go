@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/card"
 	"github.com/jivo-amocrm/bridge/internal/console"
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -135,7 +135,7 @@ func (a *App) lastHook(connection string) time.Time {
 
 // cardOfClient is the client's card as the API shows it.
 func cardOfClient(tx *store.Tx, cc card.Connection, c *event.Client) *console.Card {
-	dict := &amocrm.Dictionary{}
+	dict := &dict.Snapshot{}
 	if cc.Dict != nil && cc.Dict() != nil {
 		dict = cc.Dict()
 	}

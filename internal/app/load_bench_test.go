@@ -19,6 +19,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -187,10 +188,10 @@ func BenchmarkAck(b *testing.B) {
 	}
 }
 
-func people(n int) []*emulator.Visitor {
-	out := make([]*emulator.Visitor, n)
+func people(n int) []*site.Visitor {
+	out := make([]*site.Visitor, n)
 	for i := range out {
-		out[i] = emulator.NewVisitor(3, i+1)
+		out[i] = site.NewVisitor(3, i+1)
 		out[i].Phone, _ = out[i].Contacts()
 	}
 	return out

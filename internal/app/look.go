@@ -7,22 +7,24 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/upkeep"
 )
 
 // Look is how a connection's amoCRM account stands: what `bridge check` reports.
 type Look struct {
-	TokenKind    string             `json:"token_kind"`
-	TokenState   string             `json:"token_state"`
-	TokenExpires *time.Time         `json:"token_expires_at"`
-	Dictionary   *amocrm.Dictionary `json:"dictionary"`
-	User         int64              `json:"user"`     // whose token it is
-	Admin        bool               `json:"admin"`    // may read and make hooks
-	Hook         string             `json:"hook"`     // ok | missing | disabled | partial | off | unknown
-	Unsent       []string           `json:"unsent"`   // of a partial one: settings it lacks
-	Contacts     string             `json:"contacts"` // few: read by themselves; many
-	Fixed        []string           `json:"fixed"`    // what was made, in words
+	TokenKind    string         `json:"token_kind"`
+	TokenState   string         `json:"token_state"`
+	TokenExpires *time.Time     `json:"token_expires_at"`
+	Dictionary   *dict.Snapshot `json:"dictionary"`
+	User         int64          `json:"user"`     // whose token it is
+	Admin        bool           `json:"admin"`    // may read and make hooks
+	Hook         string         `json:"hook"`     // ok | missing | disabled | partial | off | unknown
+	Unsent       []string       `json:"unsent"`   // of a partial one: settings it lacks
+	Contacts     string         `json:"contacts"` // few: read by themselves; many
+	Fixed        []string       `json:"fixed"`    // what was made, in words
 }
 
 // Missing lists where the marker field is missing: leads, contacts.
@@ -53,7 +55,7 @@ func (l Looker) Look(ctx context.Context, hook string, fix bool) (*Look, error) 
 	if err != nil {
 		return nil, err
 	}
-	if out.Dictionary, err = amocrm.LoadDictionary(ctx, l.CRM); err != nil {
+	if out.Dictionary, err = dict.Load(ctx, l.CRM); err != nil {
 		return nil, err
 	}
 	if fix {
@@ -70,7 +72,7 @@ func (l Looker) Look(ctx context.Context, hook string, fix bool) (*Look, error) 
 	if out.Contacts, err = l.contacts(ctx); err != nil {
 		return nil, err
 	}
-	info, ok := l.Tokens.(interface{ Info() amocrm.TokenInfo })
+	info, ok := l.Tokens.(interface{ Info() token.Info })
 	if ok {
 		t := info.Info()
 		out.TokenKind, out.TokenState = t.Kind, t.State
@@ -164,7 +166,7 @@ func (l Looker) fixFields(ctx context.Context, out *Look) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	fresh, err := amocrm.LoadDictionary(ctx, l.CRM)
+	fresh, err := dict.Load(ctx, l.CRM)
 	if err != nil {
 		return err
 	}

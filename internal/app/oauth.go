@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 )
 
 // consentFor is how long a person may take to consent.
@@ -117,7 +117,7 @@ func (a *App) Callback(ctx context.Context, connection string, q url.Values) (st
 	if q.Get("error") != "" {
 		return http.StatusForbidden, "amoCRM says that access was denied. Nothing was changed; run `bridge auth` to try again."
 	}
-	if !amocrm.SameAccount(q.Get("referer"), c.cfg.AmoCRM.Account) {
+	if !token.SameAccount(q.Get("referer"), c.cfg.AmoCRM.Account) {
 		return http.StatusForbidden, "The consent is for another account than the one in the config. Nothing was changed."
 	}
 	if !a.states.take(q.Get("state"), connection) { // of two redirects at once, one

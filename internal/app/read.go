@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -35,7 +36,7 @@ type Read struct {
 
 // Answer is what amoCRM said; only what was asked for is set.
 type Answer struct {
-	Dictionary *amocrm.Dictionary   `json:"dictionary,omitempty"`
+	Dictionary *dict.Snapshot       `json:"dictionary,omitempty"`
 	Leads      map[int64]event.Lead `json:"leads,omitempty"`
 	Contacts   []event.Contact      `json:"contacts,omitempty"`
 	Tasks      []event.Task         `json:"tasks,omitempty"`
@@ -68,11 +69,11 @@ func (a *App) serveRead(w http.ResponseWriter, r *http.Request, name string) err
 }
 
 // dictionary is the one in use, or one read for the occasion.
-func (a *App) dictionary(ctx context.Context, c *connection) (*amocrm.Dictionary, error) {
+func (a *App) dictionary(ctx context.Context, c *connection) (*dict.Snapshot, error) {
 	if d := c.account.keeper.Dict(); d != nil {
 		return d, nil
 	}
-	return amocrm.LoadDictionary(ctx, c.account.client)
+	return dict.Load(ctx, c.account.client)
 }
 
 // of asks one question.

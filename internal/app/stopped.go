@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -73,7 +75,7 @@ func NewClient(c *config.Connection, tokens amocrm.Tokens, opt Options) *amocrm.
 
 // Delivery is a connection as delivery works it on an account of the caller's
 // making: for rehearsals, which send nothing.
-func Delivery(c *config.Connection, shared *delivery.Account, dict *amocrm.Dictionary) *delivery.Connection {
+func Delivery(c *config.Connection, shared *delivery.Account, dict *dict.Snapshot) *delivery.Connection {
 	return delivered(c, &account{shared: shared}, dict)
 }
 
@@ -105,7 +107,7 @@ func (a *App) SyncContacts(ctx context.Context, connection string, progress func
 
 // Granted tells how a consent that ConsentURL asked for stands: whether somebody
 // may still give it, and which grant is stored.
-func (a *App) Granted(ctx context.Context, connection, state string) (open bool, pair amocrm.Pair, err error) {
+func (a *App) Granted(ctx context.Context, connection, state string) (open bool, pair token.Pair, err error) {
 	c, err := a.connectionOf(connection)
 	if err != nil {
 		return false, pair, err

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -34,13 +34,13 @@ const (
 
 var zone = time.FixedZone("MSK", 3*3600)
 
-func dictionary() *amocrm.Dictionary {
-	return &amocrm.Dictionary{
+func dictionary() *dict.Snapshot {
+	return &dict.Snapshot{
 		AccountID: accountID, Country: "RU", Timezone: "Europe/Moscow",
-		Pipelines: []amocrm.PipelineInfo{{ID: pipeSales, Name: "Продажи", Main: true, Stages: []amocrm.StageInfo{
+		Pipelines: []dict.Pipeline{{ID: pipeSales, Name: "Продажи", Main: true, Stages: []dict.Stage{
 			{ID: stageFirst, PipelineID: pipeSales, Name: "Первичный контакт", Sort: 10}, {ID: stageTalks, PipelineID: pipeSales, Name: "Переговоры", Sort: 20},
 		}}},
-		Users: []amocrm.UserInfo{{ID: userAnna, Name: "Анна", Active: true}, {ID: userOleg, Name: "Олег", Active: true}},
+		Users: []dict.User{{ID: userAnna, Name: "Анна", Active: true}, {ID: userOleg, Name: "Олег", Active: true}},
 	}
 }
 
@@ -65,10 +65,10 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	dict := dictionary()
+	names := dictionary()
 	return &desk{t: t, st: st, conn: Connection{
 		Name: shop, BaseURL: "https://demo.amocrm.ru", Account: host, Language: "ru", Region: "RU", Location: zone,
-		Dict: func() *amocrm.Dictionary { return dict }, Wait: time.Second, Refresh: time.Hour, Link: "lead", Assign: "auto",
+		Dict: func() *dict.Snapshot { return names }, Wait: time.Second, Refresh: time.Hour, Link: "lead", Assign: "auto",
 		Held: func() bool { return false },
 	}}
 }

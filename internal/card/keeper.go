@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/hook"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -51,7 +51,7 @@ func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, 
 	if len(body) == 0 && ev.BodySize > 0 { // a kill came between this and the record of its end
 		return event.Skip{Reason: event.NotOurs, Detail: "nothing in it is linked to a client; its body is gone"}
 	}
-	hook, err := amocrm.HookDecoder{Location: dict.Location()}.Decode("", body)
+	hook, err := hook.Decoder{Location: dict.Location()}.Decode("", body)
 	if err != nil {
 		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}
 	}
@@ -97,7 +97,7 @@ type application struct {
 	dirty []int64
 }
 
-func (a *application) item(it amocrm.HookItem) error {
+func (a *application) item(it hook.Item) error {
 	if slices.Contains(followed, it.Entity) {
 		a.known = true
 	}
@@ -136,7 +136,7 @@ func (a *application) withLead(id int64, change func(*event.LeadCard)) error {
 	return store.Set(a.tx, store.Cards, a.leadKey(id), card)
 }
 
-func (a *application) lead(it amocrm.HookItem) error {
+func (a *application) lead(it hook.Item) error {
 	switch it.Action {
 	case "delete":
 		if _, ok, _ := store.Get[event.LeadCard](a.tx, store.Cards, a.leadKey(it.ID)); !ok && len(a.tx.ClientsByLead(a.c.Name, it.ID)) == 0 {
@@ -168,7 +168,7 @@ func (a *application) lead(it amocrm.HookItem) error {
 // hookCallIn is the note_type of an incoming call (amocrm-api.md §6.2).
 const hookCallIn = 10
 
-func (a *application) leadNote(it amocrm.HookItem) error {
+func (a *application) leadNote(it hook.Item) error {
 	if it.Note == nil || it.Note.Type != hookCallIn {
 		return a.withLead(it.ID, func(*event.LeadCard) {})
 	}
@@ -177,7 +177,7 @@ func (a *application) leadNote(it amocrm.HookItem) error {
 
 // contact feeds the contact directory, for every contact of the account, and the
 // card of one that is followed.
-func (a *application) contact(it amocrm.HookItem) error {
+func (a *application) contact(it hook.Item) error {
 	key := store.Key(a.c.Name, "contact", strconv.FormatInt(it.ID, 10))
 	card, ok, err := store.Get[event.ContactCard](a.tx, store.Cards, key)
 	if err != nil {
@@ -260,7 +260,7 @@ func merge(a, b map[int64]event.Values) map[int64]event.Values {
 // leadElement is the element_type of a lead in hooks (amocrm-api.md §6.3).
 const entityLeads = "leads"
 
-func (a *application) task(it amocrm.HookItem) error {
+func (a *application) task(it hook.Item) error {
 	if it.Action == "delete" || (it.Task != nil && it.Task.EntityType != entityLeads) {
 		return a.dropTask(it.ID)
 	}
@@ -298,7 +298,7 @@ func (a *application) dropTask(id int64) error {
 	return a.withLead(leadID, func(card *event.LeadCard) { card.DropTask(id); card.TasksAt = a.at })
 }
 
-func (a *application) unsorted(it amocrm.HookItem) error {
+func (a *application) unsorted(it hook.Item) error {
 	for _, id := range it.LeadIDs {
 		if it.Declined {
 			if len(a.tx.ClientsByLead(a.c.Name, id)) > 0 {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -237,7 +237,7 @@ func TestHook_WithoutSenseIsDead(t *testing.T) {
 
 func TestHook_WaitsForTheDictionary(t *testing.T) {
 	d := newDesk(t)
-	d.conn.Dict = func() *amocrm.Dictionary { return nil }
+	d.conn.Dict = func() *dict.Snapshot { return nil }
 	end, _ := d.apply(leadHook("status", 200))
 	if _, ok := end.(event.Snooze); !ok {
 		t.Errorf("ended %#v", end)

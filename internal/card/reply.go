@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -25,7 +25,7 @@ type Connection struct {
 	Language string
 	Region   string
 	Location *time.Location
-	Dict     func() *amocrm.Dictionary // nil until read
+	Dict     func() *dict.Snapshot // nil until read
 
 	Wait        time.Duration // reply.wait
 	Refresh     time.Duration // a card older than this is stale
@@ -222,14 +222,14 @@ func (p *Composer) info(c Connection, m *jivo.Message, s sight) *jivo.ContactInf
 // view puts cards into words: names, never ids; what has no name is left out.
 func view(c Connection, t texts, m *jivo.Message, s sight) View {
 	v := View{Fields: m.Fields, Kind: m.Kind, Client: s.client, Received: time.Now(), Location: c.Location, Lead: map[string]string{}, Contact: map[string]string{}, Task: map[string]string{}}
-	dict := c.Dict()
-	if dict == nil {
-		dict = &amocrm.Dictionary{}
+	names := c.Dict()
+	if names == nil {
+		names = &dict.Snapshot{}
 	}
 	if s.contact != nil {
 		v.Contact["id"] = strconv.FormatInt(s.contact.Contact.ID, 10)
 		v.Contact["name"] = s.contact.Contact.Name
-		v.Contact["responsible"] = dict.UserName(s.contact.Contact.ResponsibleID)
+		v.Contact["responsible"] = names.UserName(s.contact.Contact.ResponsibleID)
 		v.Contact["url"] = c.BaseURL + "/contacts/detail/" + v.Contact["id"]
 	}
 	if s.lead == nil {
@@ -239,9 +239,9 @@ func view(c Connection, t texts, m *jivo.Message, s sight) View {
 	v.Lead["id"] = strconv.FormatInt(l.ID, 10)
 	v.Lead["name"] = l.Name
 	v.Lead["url"] = c.BaseURL + "/leads/detail/" + v.Lead["id"]
-	v.Lead["pipeline"] = dict.PipelineName(l.PipelineID)
-	v.Lead["stage"] = dict.StageName(l.PipelineID, l.StatusID)
-	v.Lead["responsible"] = dict.UserName(l.ResponsibleID)
+	v.Lead["pipeline"] = names.PipelineName(l.PipelineID)
+	v.Lead["stage"] = names.StageName(l.PipelineID, l.StatusID)
+	v.Lead["responsible"] = names.UserName(l.ResponsibleID)
 	if l.Price != 0 {
 		v.Lead["price"] = money(l.Price)
 	}
@@ -255,15 +255,15 @@ func view(c Connection, t texts, m *jivo.Message, s sight) View {
 		k := s.lead.Tasks[0]
 		v.Task["text"] = k.Text
 		v.Task["due"] = time.Unix(k.CompleteTill, 0).In(c.Location).Format("02.01 15:04")
-		v.Task["responsible"] = dict.UserName(k.ResponsibleID)
+		v.Task["responsible"] = names.UserName(k.ResponsibleID)
 	}
-	v.Changes = changes(c, t, dict, m, s)
+	v.Changes = changes(c, t, names, m, s)
 	return v
 }
 
 // changes are those made by others since the client's previous chat_accepted,
 // frozen at this chat's: an update of the chat shows the same ones.
-func changes(c Connection, t texts, dict *amocrm.Dictionary, m *jivo.Message, s sight) (out []string) {
+func changes(c Connection, t texts, dict *dict.Snapshot, m *jivo.Message, s sight) (out []string) {
 	since, until := s.chat.Since, s.chat.Accepted
 	if s.chat.Accepted.IsZero() { // this chat_accepted itself is not learned yet
 		since = s.client.Accepted
@@ -285,7 +285,7 @@ func changes(c Connection, t texts, dict *amocrm.Dictionary, m *jivo.Message, s 
 	return out[max(0, len(out)-shownChanges):]
 }
 
-func inWords(c Connection, t texts, dict *amocrm.Dictionary, ch event.CardChange) string {
+func inWords(c Connection, t texts, dict *dict.Snapshot, ch event.CardChange) string {
 	var label, from, to string
 	switch ch.What {
 	case event.ChangedStage:

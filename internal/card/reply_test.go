@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -89,7 +89,7 @@ func TestReply_LeadWithoutANameIsShownByNumber(t *testing.T) {
 
 func TestReply_WithoutDictionaryShowsNoIds(t *testing.T) {
 	d := newDesk(t)
-	d.conn.Dict = func() *amocrm.Dictionary { return nil }
+	d.conn.Dict = func() *dict.Snapshot { return nil }
 	d.link(nil, aLead())
 	same(t, "titles", titles(d.reply("chat_updated", chat1, "")), []string{"Сделка"})
 }

@@ -153,7 +153,7 @@ func TestAPI_ClientIdsMayHoldAnyCharacter(t *testing.T) {
 
 func TestAPI_ErrorsOfTheBackendStayInside(t *testing.T) {
 	f := sample()
-	f.err = errors.New("open /var/lib/bridge.db: +79991234567")
+	f.err = errors.New("open /var/lib/bridge.db: permission denied") // an error is the log's, and holds no person
 	s, logs := serve(t, f, adminToken)
 	w := ask(s, "GET", "/api/v1/connections", "")
 	if w.Code != 500 || strings.Contains(w.Body.String(), "bridge.db") {

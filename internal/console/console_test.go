@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -161,8 +162,11 @@ func sample() *fake {
 func serve(t *testing.T, f *fake, token string) (*Server, *bytes.Buffer) {
 	t.Helper()
 	var logs bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s := New(Config{Token: token}, f, prometheus.NewRegistry(), log)
+	seen := canary.New(t)
+	seen.Add(canary.Secret, token)
+	seen.Add(canary.Phone, "+79991234567")
+	seen.Add(canary.Text, hostile)
+	s := New(Config{Token: token}, f, prometheus.NewRegistry(), seen.Logger(&logs))
 	s.pages = newPages(testClock())
 	return s, &logs
 }

@@ -40,12 +40,7 @@ type changeView struct {
 }
 
 func (s *Server) pageEvent(w http.ResponseWriter, r *http.Request) {
-	seq, err := seqOf(r)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	d, err := s.backend.Event(r.Context(), seq)
+	d, err := s.event(r)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -59,7 +54,7 @@ func (s *Server) pageEvent(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	title := "Event " + strconv.FormatUint(seq, 10)
+	title := "Event " + strconv.FormatUint(d.Seq, 10)
 	if d.Kind != "" {
 		title += ": " + d.Kind
 	}

@@ -76,16 +76,6 @@ func utm(f event.Object, name string) string {
 	return raw
 }
 
-func objects(o event.Object, name string) (out []event.Object) {
-	list, _ := o[name].([]any)
-	for _, v := range list {
-		if item, ok := v.(event.Object); ok {
-			out = append(out, item)
-		}
-	}
-	return out
-}
-
 func operator(f event.Object) string {
 	for _, o := range append([]event.Object{{"agent": f["agent"]}, {"agent": f["assigned_agent"]}}, agents(f)...) {
 		if who := cmp.Or(at(o, "agent", "name"), at(o, "agent", "email")); who != "" {
@@ -96,7 +86,7 @@ func operator(f event.Object) string {
 }
 
 func agents(f event.Object) (out []event.Object) {
-	for _, a := range objects(f, "agents") {
+	for _, a := range event.Objects(f["agents"]) {
 		out = append(out, event.Object{"agent": a})
 	}
 	return out
@@ -104,7 +94,7 @@ func agents(f event.Object) (out []event.Object) {
 
 func contactsOf(f event.Object) string {
 	var said []string
-	for _, c := range objects(f, "contacts") {
+	for _, c := range event.Objects(f["contacts"]) {
 		said = append(said, at(c, "contact"))
 	}
 	return strings.Join(said, " · ")
@@ -113,7 +103,7 @@ func contactsOf(f event.Object) string {
 // messages says how many there were and what the visitor said first.
 func messages(f event.Object) string {
 	chat, _ := f["chat"].(event.Object)
-	all := objects(chat, "messages")
+	all := event.Objects(chat["messages"])
 	if len(all) == 0 {
 		return ""
 	}

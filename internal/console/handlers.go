@@ -75,12 +75,7 @@ func (s *Server) answerPage(w http.ResponseWriter, r *http.Request, page Page, e
 }
 
 func (s *Server) apiEvent(w http.ResponseWriter, r *http.Request) {
-	seq, err := seqOf(r)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	d, err := s.backend.Event(r.Context(), seq)
+	d, err := s.event(r)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -144,12 +139,7 @@ func (s *Server) apiReplayAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) apiClient(w http.ResponseWriter, r *http.Request) {
-	connection, id, err := clientOf(r)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	c, err := s.backend.Client(r.Context(), connection, id)
+	c, err := s.client(r)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -287,6 +277,24 @@ func clientOf(r *http.Request) (connection, id string, err error) {
 		return "", "", ErrNotFound
 	}
 	return connection, id, nil
+}
+
+// event is the event a request's path names.
+func (s *Server) event(r *http.Request) (*Detail, error) {
+	seq, err := seqOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.backend.Event(r.Context(), seq)
+}
+
+// client is the client a request's path names.
+func (s *Server) client(r *http.Request) (*Client, error) {
+	connection, id, err := clientOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.backend.Client(r.Context(), connection, id)
 }
 
 // readJSON reads one JSON object, strictly. An empty body is an error only

@@ -302,17 +302,12 @@ func (s *Server) formReplayAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) pageClient(w http.ResponseWriter, r *http.Request) {
-	connection, id, err := clientOf(r)
+	c, err := s.client(r)
 	if err != nil {
 		s.failed(w, r, err)
 		return
 	}
-	c, err := s.backend.Client(r.Context(), connection, id)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	s.show(w, r, http.StatusOK, "client", "Client "+id, c)
+	s.show(w, r, http.StatusOK, "client", "Client "+c.ID, c)
 }
 
 func (s *Server) formForget(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -157,6 +158,9 @@ func (f *field) launch(command, env []string) *process {
 	go func() {
 		_ = p.cmd.Wait() // how it ended is in ProcessState
 		_ = log.Close()
+		if raw, err := os.ReadFile(p.log); err == nil {
+			f.seen.Scan("output of a bridge", canary.Anything, raw)
+		}
 		close(p.ended)
 	}()
 	go f.awaitUp(p)

@@ -19,7 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -38,19 +40,23 @@ type field struct {
 	config, data  string
 	public, admin string
 	client        *http.Client
+	seen          *canary.Watch
 	starts        int
 	drained       time.Time // nothing was pending; a hook may still come before the end
 }
 
 func newField(t *testing.T) *field {
 	t.Helper()
+	seen := canary.New(t)
+	seen.Add(canary.Secret, jivoSecret, hookSecret)
+	seen.Add(canary.Token, token)
 	f := &field{
-		t:      t,
+		t: t, seen: seen,
 		amo:    emulator.New(emulator.Options{Token: token, RPS: -1, Latency: 10 * time.Millisecond, IndexLag: 2 * time.Second, Seed: *seed}),
 		data:   filepath.Join(t.TempDir(), "data"),
-		public: free(t), admin: free(t), client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}},
+		public: free(t), admin: free(t), client: &http.Client{Timeout: 5 * time.Second, Transport: seen.Transport(&http.Transport{MaxIdleConnsPerHost: 32})},
 	}
-	far := httptest.NewServer(f.amo)
+	far := httptest.NewServer(seen.Account(f.amo))
 	t.Cleanup(func() { f.amo.Close(); far.Close() })
 	f.amo.Subscribe("http://" + f.public + "/amocrm/shop/" + hookSecret)
 	f.config = filepath.Join(t.TempDir(), "config.yaml")
@@ -58,6 +64,7 @@ func newField(t *testing.T) *field {
 data: %q
 limits: {free_space: 1MiB}
 admin: {listen: %q}
+log: {level: debug}
 connections:
   shop:
     language: ru
@@ -193,7 +200,7 @@ func (g *generator) run(ctx context.Context) {
 // visit is one visitor's story. What is not acknowledged is sometimes sent
 // again, as by a person who presses the button twice, and sometimes given up.
 func (g *generator) visit(ctx context.Context, rnd *rand.Rand, n int) {
-	v := emulator.NewVisitor(*seed, n)
+	v := site.NewVisitor(*seed, n)
 	v.Phone, v.Email = v.Contacts()
 	told := g.send(ctx, rnd, v.Accepted(), fmt.Sprintf("chat_accepted of %d", n))
 	g.mu.Lock()

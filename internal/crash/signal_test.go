@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/emulator"
+	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 )
 
 var eioStep = flag.Int("eiostep", 49, "how many syncs lie between two that fail; 1: every one of the first hundred")
@@ -221,7 +222,7 @@ func TestDisk_FullRecovers(t *testing.T) {
 	gen.visit(t.Context(), rand.New(rand.NewPCG(1, 1)), 1)
 	ballast := filepath.Join(f.data, "ballast")
 	fill(t, ballast)
-	if got := f.status(emulator.NewVisitor(9, 900).Accepted()); got != http.StatusServiceUnavailable {
+	if got := f.status(site.NewVisitor(9, 900).Accepted()); got != http.StatusServiceUnavailable {
 		t.Errorf("a full disk answers %d", got)
 	}
 	f.until("not ready", 5*time.Second, func() bool {
@@ -235,7 +236,7 @@ func TestDisk_FullRecovers(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	f.until("events are taken again", 10*time.Second, func() bool { return f.status(emulator.NewVisitor(9, 901).Accepted()) == http.StatusOK })
+	f.until("events are taken again", 10*time.Second, func() bool { return f.status(site.NewVisitor(9, 901).Accepted()) == http.StatusOK })
 	gen.visit(t.Context(), rand.New(rand.NewPCG(1, 2)), 2)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	if code := p.came(t, 10*time.Second); code != 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -158,7 +159,15 @@ func (j *job) failed(ctx context.Context, i int, with []int, err error) (end eve
 		if gone, e := j.gone(ctx, i, refused); gone || e != nil {
 			return e, false
 		}
-		if j.mend(i, refused) {
+		if j.ev.Changes[i].Target == event.OnCompany {
+			j.dropCompany(i, refused)
+			return nil, false
+		}
+		end, dropped := j.withoutCompany(i, refused)
+		if end != nil {
+			return end, false
+		}
+		if j.mend(i, refused) || dropped {
 			j.c.Account.Doubtful()
 			return nil, true
 		}
@@ -228,6 +237,14 @@ func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err
 		w.Exclusive = j.peopleKeys()
 	case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
 		w.Endpoint, w.Entity = amocrm.PatchContacts, ""
+		if !ch.SentAt.IsZero() {
+			if w.Item, err = j.withAdded(ctx, ch.EntityID, ch.Item); err != nil {
+				return w, with, err
+			}
+			j.mu.Lock()
+			j.ev.Changes[i].Item = w.Item
+			j.mu.Unlock()
+		}
 	case ch.Op == event.OpUpdate && ch.Target == event.OnLead:
 		w.Endpoint, w.Entity = amocrm.PatchLeads, ""
 	case ch.Op == event.OpLink && ch.Target == event.OnContact:
@@ -272,8 +289,8 @@ func (j *job) writeLead(ctx context.Context, i int) (w amocrm.Write, with []int,
 		return w, with, err
 	}
 	keys := []string{ch.Key}
-	contact := amocrm.Party{ID: j.resolved(event.OnContact)}
-	company := amocrm.Party{}
+	contact := items.Party{ID: j.resolved(event.OnContact)}
+	company := items.Party{}
 	if c := j.change(event.OpCreate, event.OnContact); c >= 0 && j.ev.Changes[c].State == event.Open {
 		cc := j.ev.Changes[c]
 		if err := json.Unmarshal(cc.Item, &contact.Item); err != nil {
@@ -286,7 +303,7 @@ func (j *job) writeLead(ctx context.Context, i int) (w amocrm.Write, with []int,
 		keys = append(keys, cc.Key)
 		with = append(with, c)
 	}
-	raw, err := json.Marshal(amocrm.ComplexItem(lead, contact, company))
+	raw, err := json.Marshal(items.Complex(lead, contact, company))
 	if err != nil {
 		return w, with, err
 	}
@@ -310,7 +327,7 @@ func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
 	if cid == 0 {
 		return w, []int{i}, errNothing
 	}
-	raw, err := json.Marshal(amocrm.LinkItem(ch.EntityID, contacts, cid, true))
+	raw, err := json.Marshal(items.Link(ch.EntityID, contacts, cid, true))
 	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -19,7 +19,7 @@ import (
 type builder struct {
 	j    *job
 	f    *found
-	sh   *amocrm.Shaper
+	sh   *items.Shaper
 	list []event.Change
 	skip *event.Skip // why something wanted was left out
 }
@@ -76,7 +76,7 @@ func (j *job) makes(target event.Target) bool {
 
 // warnings passes the shaper's complaints on: to the event for people, by name
 // to the gauge of unresolved names.
-func (b *builder) warnings(ws []amocrm.Warning) {
+func (b *builder) warnings(ws []items.Warning) {
 	for _, w := range ws {
 		b.j.warn("%s", w.Text)
 		if w.Name != "" {
@@ -94,7 +94,7 @@ func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 		w := *want
 		w.Emails = slices.DeleteFunc(slices.Clone(w.Emails), func(e string) bool { return b.f.foreign[strings.ToLower(strings.TrimSpace(e))] })
 		item, ws := b.sh.Contact(&w, &b.f.contact.Contact, b.f.contact.Wrote, j.clientMarkers())
-		if slices.ContainsFunc(ws, func(w amocrm.Warning) bool { return w.Kind == amocrm.WarnUnread }) {
+		if slices.ContainsFunc(ws, func(w items.Warning) bool { return w.Kind == items.WarnUnread }) {
 			// A hook told too little of it to add a phone beside what is there.
 			fresh, err := j.readContact(ctx, b.f.contact.Contact.ID, *b.f.contact)
 			if err != nil {
@@ -186,7 +186,7 @@ func (b *builder) note(ctx context.Context, n event.Note) error {
 	if err != nil || !ok {
 		return err
 	}
-	parts := amocrm.Split(n.Text, b.j.c.NoteLimit)
+	parts := items.Split(n.Text, b.j.c.NoteLimit)
 	for i, text := range parts {
 		rule := n.Key
 		if len(parts) > 1 {
@@ -231,7 +231,7 @@ func (b *builder) call(ctx context.Context, c event.Call) error {
 
 // owner is the amoCRM user a call is counted for: the lead's or contact's
 // responsible, else whom the event's agent maps to.
-func (b *builder) owner() (int64, []amocrm.Warning) {
+func (b *builder) owner() (int64, []items.Warning) {
 	if b.f.lead != nil && b.f.lead.Lead.ResponsibleID != 0 {
 		return b.f.lead.Lead.ResponsibleID, nil
 	}
@@ -241,7 +241,7 @@ func (b *builder) owner() (int64, []amocrm.Warning) {
 	return b.responsible(b.j.agentOf())
 }
 
-func (b *builder) responsible(want string) (int64, []amocrm.Warning) {
+func (b *builder) responsible(want string) (int64, []items.Warning) {
 	if want == "" {
 		return 0, nil
 	}
@@ -340,10 +340,10 @@ func (j *job) clientMarkers() string { return j.clientMarker() }
 func (j *job) leadMarkers() string {
 	tokens := []string{j.clientMarker()}
 	if j.msg.Chat != "" {
-		tokens = append(tokens, amocrm.ChatToken(j.msg.Chat, j.c.Name))
+		tokens = append(tokens, items.ChatToken(j.msg.Chat, j.c.Name))
 	}
 	if j.deal != nil {
-		tokens = append(tokens, amocrm.DealToken(j.deal.ID, j.c.Name))
+		tokens = append(tokens, items.DealToken(j.deal.ID, j.c.Name))
 	}
 	return strings.TrimSpace(strings.Join(tokens, " "))
 }
@@ -351,9 +351,9 @@ func (j *job) leadMarkers() string {
 func (j *job) leadMarker() string {
 	switch {
 	case j.deal != nil:
-		return amocrm.DealToken(j.deal.ID, j.c.Name)
+		return items.DealToken(j.deal.ID, j.c.Name)
 	case j.msg.Chat != "":
-		return amocrm.ChatToken(j.msg.Chat, j.c.Name)
+		return items.ChatToken(j.msg.Chat, j.c.Name)
 	}
 	return j.clientMarker()
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -36,9 +36,9 @@ const open, bulkOpen = 11, 22
 
 func TestChoose_AmongSeveralContacts(t *testing.T) {
 	marked := contactOf(3, 1)
-	marked.Contact.Fields = map[int64]event.Values{7: {{Text: "jv-c9@shop " + amocrm.ClientToken("1", shop)}}}
+	marked.Contact.Fields = map[int64]event.Values{7: {{Text: "jv-c9@shop " + items.ClientToken("1", shop)}}}
 	like := contactOf(8, 900)
-	like.Contact.Fields = map[int64]event.Values{7: {{Text: amocrm.ClientToken("11", shop)}}}
+	like.Contact.Fields = map[int64]event.Values{7: {{Text: items.ClientToken("11", shop)}}}
 	for name, c := range map[string]struct {
 		cards []*event.ContactCard
 		want  int64

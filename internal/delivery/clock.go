@@ -13,14 +13,67 @@ const setBackBy = 10 * time.Second
 
 // clock notices that the wall clock was set back. Its zero value takes the first
 // look for such a moment: nobody knows what the clock did while nothing ran.
-type clock struct{ last time.Time }
-
-func (c *clock) setBack(now time.Time) bool {
-	last := c.last
-	c.last = now
-	// Sub uses the monotonic clock, Round(0) the wall: their difference is a leap.
-	return last.IsZero() || now.Sub(last)-now.Round(0).Sub(last.Round(0)) > setBackBy
+type clock struct {
+	wall time.Time     // at the last look
+	up   time.Duration // then, by the clock that cannot be set
 }
+
+// setBack takes a look: at the wall clock, and at how long the process has run.
+func (c *clock) setBack(wall time.Time, up time.Duration) bool {
+	last := *c
+	c.wall, c.up = wall.Round(0), up // without its monotonic reading
+	return last.wall.IsZero() || (up-last.up)-c.wall.Sub(last.wall) > setBackBy
+}
+
+// clockSlack is how much amoCRM's clock and ours may differ and count as one:
+// amoCRM counts whole seconds, and its clock is known from Date headers only.
+const clockSlack = 5 * time.Second
+
+// ranAhead is how long ago a write left, at most, that seems to leave only later:
+// the clock of that moment was wrong by no one knows how much.
+const ranAhead = time.Hour
+
+// now is the time by which writes and look-ups are dated: ours, while amoCRM's
+// clock agrees with it, else amoCRM's. What was made is told by amoCRM's time, and
+// a clock that is set between a write and its look-up must not hide it.
+func (a *Account) now() time.Time {
+	ours, theirs := time.Now().Round(0), a.CRM.ServerTime().Round(0)
+	if theirs.Sub(ours).Abs() <= clockSlack {
+		return ours
+	}
+	return theirs
+}
+
+// ours turns a moment told by now into one of our clock.
+func (a *Account) ours(at time.Time) time.Time { return time.Now().Add(at.Sub(a.now())) }
+
+// backdate mends the dates of writes that left under a clock that ran ahead.
+func (j *job) backdate() {
+	now := j.c.Account.now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.ev.Changes {
+		ch := &j.ev.Changes[i]
+		if ch.SentAt.Sub(now) > 2*clockSlack {
+			ch.SentAt = now.Add(-ranAhead)
+		}
+		if ch.LookedAt.Sub(now) > 2*clockSlack {
+			ch.LookedAt = now
+		}
+	}
+}
+
+// lookable is since when a look-up may trust what a list does not have.
+func (j *job) lookable(ch event.Change) time.Time {
+	at := ch.SentAt
+	if ch.LookedAt.After(at) {
+		at = ch.LookedAt
+	}
+	return at.Add(j.c.InDoubtAfter)
+}
+
+// since is lookable by our clock.
+func (j *job) since(ch event.Change) time.Time { return j.c.Account.ours(j.lookable(ch)) }
 
 // pullSlice is how many events one commit of pullBack takes.
 const pullSlice = 500

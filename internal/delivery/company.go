@@ -3,9 +3,12 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -42,27 +45,27 @@ func (j *job) companyKnown(name string, contactID, companyID int64) {
 // company finds the company of this name, or the one the operator linked; none
 // of it is made here. While the name is unknown a lock on it is held
 // (lockCompany).
-func (j *job) company(ctx context.Context, name string) (amocrm.Party, error) {
+func (j *job) company(ctx context.Context, name string) (items.Party, error) {
 	if j.client.CompanyID != 0 {
-		return amocrm.Party{ID: j.client.CompanyID}, nil
+		return items.Party{ID: j.client.CompanyID}, nil
 	}
 	if name = strings.TrimSpace(name); name == "" {
-		return amocrm.Party{}, nil
+		return items.Party{}, nil
 	}
 	if known := j.knownCompany(name); known != 0 {
-		return amocrm.Party{ID: known}, nil
+		return items.Party{ID: known}, nil
 	}
 	hits, err := j.c.Account.CRM.SearchCompanies(ctx, name)
 	if err != nil {
-		return amocrm.Party{}, err
+		return items.Party{}, err
 	}
 	for _, c := range hits {
 		if sameName(c.Name, name) {
 			j.companyKnown(name, 0, c.ID)
-			return amocrm.Party{ID: c.ID}, nil
+			return items.Party{ID: c.ID}, nil
 		}
 	}
-	return amocrm.Party{Item: amocrm.CompanyItem(name, 0)}, nil
+	return items.Party{Item: items.Company(name, 0)}, nil
 }
 
 // writeCompany makes the company of a known contact, unless there is one of
@@ -89,7 +92,7 @@ func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
 	if companyID == 0 {
 		return w, []int{i}, errNothing
 	}
-	raw, err := json.Marshal(amocrm.LinkItem(ch.EntityID, companies, companyID, false))
+	raw, err := json.Marshal(items.Link(ch.EntityID, companies, companyID, false))
 	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 
@@ -107,16 +110,97 @@ func (j *job) lookUpCompany(ctx context.Context, ch event.Change, since int64) (
 		c, ok, err := j.c.Account.CRM.Contact(ctx, ch.EntityID)
 		return amocrm.Result{ID: ch.EntityID}, ok && c.CompanyID == j.madeCompany(), err
 	}
-	a := j.c.Account
-	list, err := a.newest.companies.get(ctx, since, j.lookable(ch), a.CRM.NewestCompanies)
+	list, err := j.c.Account.newest.companies.get(ctx, since, j.since(ch), j.c.Account.CRM.NewestCompanies)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
 	name, _ := itemOf(ch)["name"].(string)
+	many := len(list) >= manyNewest
+	if many { // the list may not go back to it
+		hits, err := j.c.Account.CRM.SearchCompanies(ctx, name)
+		if err != nil {
+			return amocrm.Result{}, false, err
+		}
+		list = append(slices.Clip(list), hits...)
+	}
 	for _, c := range list {
 		if c.CreatedAt >= since && sameName(c.Name, name) {
 			return amocrm.Result{ID: c.ID}, true, nil
 		}
 	}
+	if many {
+		return amocrm.Result{}, false, j.missing(ch, len(list))
+	}
 	return amocrm.Result{}, false, nil
+}
+
+// withoutCompany answers a refusal of the company that was to come along with a
+// new lead, so that lead and contact go through (product.md §2): an id that amoCRM
+// has no more is forgotten, and the name looked for, or made, at the next attempt,
+// which holds the lock on it; what cannot be made is left out. again says the
+// request may go once more at once; without an ending the refusal was about
+// something else.
+func (j *job) withoutCompany(i int, r *amocrm.Refused) (end event.Ending, again bool) {
+	path, ok := companyPath(r)
+	c := j.change(event.OpCreate, event.OnContact)
+	if !ok || j.ev.Changes[i].Target != event.OnLead || c < 0 || j.ev.Changes[c].State != event.Open {
+		return nil, false
+	}
+	name := strings.TrimSpace(j.ev.Changes[c].Jivo)
+	gone := "the company of that name is gone from amoCRM; it was unlinked"
+	if j.client.CompanyID != 0 {
+		gone = "the company the operator linked is gone from amoCRM; it was unlinked"
+	}
+	told := slices.Contains(j.ev.Warnings, gone) // a search that is late found it once more
+	if strings.HasSuffix(path, ".id") && !told && j.forgetCompany(name) {
+		j.warn("%s", gone)
+		return event.Snooze{Until: time.Now().Add(shortest), Why: gone}, false
+	}
+	if !j.forgetCompany("") && name == "" {
+		return nil, false // there was none
+	}
+	j.mu.Lock()
+	j.ev.Changes[c].Jivo = ""
+	j.mu.Unlock()
+	j.warn("amoCRM refused the company (%s); it was left out", r.Code)
+	return nil, true
+}
+
+// companyPath is the first path of a refusal that speaks of a lead's company.
+func companyPath(r *amocrm.Refused) (path string, ok bool) {
+	const at = "_embedded.companies"
+	for _, p := range append([]amocrm.Problem{{Path: r.Path}}, r.Problems...) {
+		if p.Path == at || strings.HasPrefix(p.Path, at+".") {
+			return p.Path, true
+		}
+	}
+	return "", false
+}
+
+// forgetCompany drops the id of the company an operator linked the client to,
+// else the one that goes with a name. It reports whether there was one.
+func (j *job) forgetCompany(name string) bool {
+	if cid := j.client.CompanyID; cid != 0 {
+		j.client.CompanyID = 0
+		j.changeClient(func(c *event.Client) {
+			if c.CompanyID == cid {
+				c.CompanyID = 0
+			}
+		})
+		return true
+	}
+	if name == "" || j.knownCompany(name) == 0 {
+		return false
+	}
+	j.effect(func(tx *store.Tx) error { return store.Delete(tx, store.Names, companyKey(j.c.Account.Host, name)) })
+	return true
+}
+
+// dropCompany gives up a known contact's company, or the link to it, that amoCRM
+// refused: contact and lead go through without.
+func (j *job) dropCompany(i int, r *amocrm.Refused) {
+	name, _ := itemOf(j.ev.Changes[i])["name"].(string)
+	j.forgetCompany(strings.TrimSpace(name))
+	j.mark([]int{i}, event.Dropped, r.Error())
+	j.warn("amoCRM refused the company of the contact (%s); it was left out", r.Code)
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
@@ -33,7 +35,7 @@ type Account struct {
 	Host string // the directory's key
 	CRM  CRM
 	// Dict returns the account's dictionary, nil until it has been read.
-	Dict func() *amocrm.Dictionary
+	Dict func() *dict.Snapshot
 	// Doubtful asks for the dictionary to be read again soon: amoCRM refused a
 	// value that it has.
 	Doubtful func()
@@ -70,7 +72,7 @@ type Connection struct {
 	Kinds    []string // the event names Jivo has
 
 	MarkerField string
-	Shaper      func(d *amocrm.Dictionary) *amocrm.Shaper
+	Shaper      func(d *dict.Snapshot) *items.Shaper
 
 	Anonymous     string // hold | lead | ignore
 	AnonymousHold time.Duration

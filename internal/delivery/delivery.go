@@ -55,6 +55,7 @@ type Dispatcher struct {
 	waiters  map[uint64][]chan struct{}
 	kick     chan struct{}
 	work     sync.WaitGroup
+	full     time.Time // until then nothing is claimed: the disk was full; zero: it was not
 }
 
 // New returns a dispatcher without connections; SetConnections gives it some
@@ -99,8 +100,9 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var clock clock
+	began := time.Now()
 	for {
-		if clock.setBack(time.Now()) {
+		if now := time.Now(); clock.setBack(now, now.Sub(began)) {
 			d.pullBack(ctx)
 		}
 		next := d.claimAll(ctx)
@@ -124,6 +126,9 @@ func (d *Dispatcher) claimAll(ctx context.Context) time.Duration {
 		conns = append(conns, c)
 	}
 	d.mu.Unlock()
+	if rest := d.fullFor(ctx); rest > 0 {
+		return rest
+	}
 	wait := time.Minute
 	for _, c := range conns {
 		if c.Waiting || !c.Account.ready() {
@@ -134,6 +139,43 @@ func (d *Dispatcher) claimAll(ctx context.Context) time.Duration {
 		}
 	}
 	return max(wait, time.Millisecond)
+}
+
+// fullRest is how long nothing is claimed after the disk was full: what is found in
+// amoCRM for an event could not be written down, and would be asked for again and
+// again. It is longer than a good commit answers for the store's health.
+const fullRest = 11 * time.Second
+
+// noticeFull has the dispatcher rest if err says that the disk is full.
+func (d *Dispatcher) noticeFull(err error) {
+	if !errors.Is(err, store.ErrFull) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = time.Now().Add(fullRest)
+}
+
+// fullFor is how long the dispatcher rests still; 0 once the store can be written.
+func (d *Dispatcher) fullFor(ctx context.Context) time.Duration {
+	d.mu.Lock()
+	until := d.full
+	d.mu.Unlock()
+	if until.IsZero() {
+		return 0
+	}
+	if rest := time.Until(until); rest > 0 {
+		return rest
+	}
+	if err := d.store.Writable(ctx); err != nil {
+		return time.Second
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full.Equal(until) {
+		d.full = time.Time{}
+	}
+	return 0
 }
 
 // claim starts a worker for each due event of c that there is room for.
@@ -313,8 +355,9 @@ func (d *Dispatcher) InFlight(connection string) int {
 	return d.inFlight[connection]
 }
 
-// errForgotten keeps a request from leaving: the person of one of its events was
-// forgotten a moment ago. The others go with the next one.
+// errForgotten ends an attempt, or keeps a request from leaving: the person of the
+// event, or of one of the request's events, was forgotten a moment ago. The others
+// go with the next one.
 var errForgotten = errors.New("delivery: the person of an event was forgotten")
 
 // Sent implements amocrm.Ledger: the changes with these keys are about to leave
@@ -342,10 +385,10 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 	if len(order) == 0 {
 		return nil
 	}
-	now := time.Now()
+	now := order[0].c.Account.now() // one request, one account
 	type leaving struct {
-		ev      event.Event
-		effects []func(*store.Tx) error
+		ev event.Event
+		telling
 	}
 	all := make([]leaving, len(order))
 	for i, j := range order {
@@ -356,10 +399,8 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 			if forgotten(tx, all[i].ev.Seq) {
 				return errForgotten
 			}
-			for _, do := range all[i].effects {
-				if err := do(tx); err != nil {
-					return err
-				}
+			if err := all[i].run(tx); err != nil {
+				return err
 			}
 			if err := tx.Put(&all[i].ev); err != nil {
 				return err
@@ -368,6 +409,14 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 		return nil
 	})
 	if err != nil {
+		d.noticeFull(err)
+		for i, j := range order {
+			if cause := all[i].panicked(err); cause != nil {
+				j.mu.Lock()
+				j.broken = cause
+				j.mu.Unlock()
+			}
+		}
 		return err
 	}
 	for _, j := range order {

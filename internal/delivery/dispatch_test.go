@@ -209,7 +209,7 @@ func TestDispatcher_PanicIsOneDeadEvent(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, y *yard) {
 		y.crm.before = func(w amocrm.Write) error {
 			if strings.Contains(string(w.Item), "Chat 1\"") {
-				panic("a bug")
+				panic("a bug with +79160000001") // client 1's phone: a canary
 			}
 			return nil
 		}
@@ -328,6 +328,31 @@ func TestForget_WhileInFlightNothingComesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A person forgotten between the moment an event was read and the moment it is
+// learned is not written back by it.
+func TestForget_BeforeItIsLearnedNothingComesBack(t *testing.T) {
+	y := newYard(t, nil)
+	j := &job{d: y.d, c: y.c, seq: y.post(chat("chat_accepted", 1, named))}
+	body, err := j.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.update(func(tx *store.Tx) error { return Forget(tx, shop, "1") })
+	if err := j.settle(t.Context(), j.attempt(t.Context(), body)); err != nil {
+		t.Error(err)
+	}
+	y.is(j.seq, event.Dead, event.Forgotten)
+	y.view(func(tx *store.Tx) {
+		if tx.HasClient(shop, "1") {
+			t.Error("the person is there again")
+		}
+		for _, b := range []store.Bucket{store.Chats, store.Names, store.Last, store.Cards} {
+			_ = store.Each(tx, b, "", func(key string, _ any) bool { t.Errorf("%s %q", b, key); return true })
+		}
+	})
+	equal(t, "writes", y.crm.tries(), 0)
 }
 
 func TestForget_KeepsWhichLeadADealIs(t *testing.T) {

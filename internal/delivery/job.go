@@ -34,7 +34,8 @@ type job struct {
 	// effects are what the store must learn together with the next thing
 	// written down about this event: links made, cards, what froze.
 	effects []func(*store.Tx) error
-	learned int // how many effects came before the decision what to write
+	learned int   // how many effects came before the decision what to write
+	broken  error // an effect panicked: the store cannot be told of this event
 
 	state  // what is known locally
 	unlock []func()
@@ -53,8 +54,19 @@ func (j *job) run(ctx context.Context) {
 	}
 	began := time.Now()
 	ending := j.attempt(ctx, body)
-	err = j.settle(ctx, ending)
+	if j.isBroken() == nil {
+		err = j.settle(ctx, ending)
+	}
+	if cause := j.isBroken(); cause != nil { // as a panic in a rule or handler
+		j.d.log.Error("panic while writing an event down", "connection", j.c.Name, "seq", j.seq, "kind", j.kind(), "error", cause)
+		j.mu.Lock()
+		j.effects, j.learned, j.broken = nil, 0, nil
+		j.mu.Unlock()
+		ending = panicked()
+		err = j.settle(ctx, ending)
+	}
 	j.release()
+	j.d.noticeFull(err)
 	if err != nil && ctx.Err() == nil {
 		j.d.log.Error("cannot write down how an event ended", "connection", j.c.Name, "seq", j.seq, "error", err)
 		rest(ctx, shortest) // it is still due: without a rest it would be tried at once, again and again
@@ -96,12 +108,17 @@ func (j *job) load() (body []byte, err error) {
 	return body, err
 }
 
+// panicked is the ending of an event whose handling panicked.
+func panicked() event.Ending {
+	return event.Kill{Reason: event.Panicked, Detail: "the bridge panicked; the log has the stack"}
+}
+
 // attempt works the event. A panic in a rule or handler ends in one dead event.
 func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
 	defer func() {
 		if r := recover(); r != nil {
-			j.d.log.Error("panic while working an event", "connection", j.c.Name, "seq", j.seq, "kind", j.ev.Kind, "stack", string(debug.Stack()))
-			ending = event.Kill{Reason: event.Panicked, Detail: "the bridge panicked; the log has the stack"}
+			j.d.log.Error("panic while working an event", "connection", j.c.Name, "seq", j.seq, "kind", j.kind(), "stack", string(debug.Stack()))
+			ending = panicked()
 		}
 	}()
 	ctx = amocrm.WithTrace(ctx, j.trace)
@@ -207,23 +224,55 @@ func (j *job) putOff(e event.Retry, now time.Time) {
 
 // save writes the event and the pending effects in one commit. mu is held.
 func (j *job) save(ctx context.Context) error {
-	effects := j.effects
+	t := telling{effects: j.effects}
 	err := j.d.store.Update(ctx, func(tx *store.Tx) error {
 		if forgotten(tx, j.seq) {
 			return nil // its person was forgotten meanwhile: nothing of them comes back
 		}
-		for _, do := range effects {
-			if err := do(tx); err != nil {
-				return err
-			}
+		if err := t.run(tx); err != nil {
+			return err
 		}
 		return tx.Put(j.ev)
 	})
 	if err != nil {
+		j.broken = t.panicked(err)
 		return err
 	}
 	j.effects, j.learned = nil, 0
 	return nil
+}
+
+// telling is what a transaction is told of one event.
+type telling struct {
+	effects []func(*store.Tx) error
+	amid    bool // one of them has begun and not returned
+}
+
+func (t *telling) run(tx *store.Tx) error {
+	for _, do := range t.effects {
+		t.amid = true
+		err := do(tx)
+		t.amid = false
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// panicked returns err, with which the transaction ended, if an effect panicked. The
+// store recovers; a panic of its own, over a damaged file, is no event's fault.
+func (t *telling) panicked(err error) error {
+	if t.amid && !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	return nil
+}
+
+func (j *job) isBroken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken
 }
 
 // forgotten reports whether the event's person was forgotten while it was worked.
@@ -288,6 +337,14 @@ func seqOf(key string) (uint64, bool) {
 	return seq, err == nil
 }
 
+// kind is the event's name for the log: one that nobody knows may be any text.
+func (j *job) kind() string {
+	if j.ev.Source == event.Jivo && !slices.Contains(j.c.Kinds, j.ev.Kind) {
+		return "other"
+	}
+	return j.ev.Kind
+}
+
 // logAttempt writes the one wide line of an attempt.
 func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Duration) {
 	if _, cut := ending.(event.Cut); cut {
@@ -305,7 +362,7 @@ func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Dur
 	}
 	attrs := []slog.Attr{
 		slog.String("connection", ev.Connection), slog.Uint64("seq", ev.Seq), slog.String("source", string(ev.Source)),
-		slog.String("kind", ev.Kind), slog.String("state", string(ev.State)), slog.Duration("took", took),
+		slog.String("kind", j.kind()), slog.String("state", string(ev.State)), slog.Duration("took", took),
 		slog.Int("attempts", ev.Attempts), slog.Int("requests", len(ev.Requests)), slog.Int("warnings", len(ev.Warnings)),
 	}
 	if ev.Reason != "" {
@@ -338,6 +395,8 @@ func ended(ctx context.Context, err error) event.Ending {
 		return event.Cut{}
 	case errors.As(err, &notSent):
 		return snooze(notSent)
+	case errors.Is(err, errForgotten): // the event ended while it was worked
+		return event.Cut{}
 	case errors.As(err, &doubt): // a read has no doubt, only no answer
 		return event.Retry{Err: err}
 	case errors.As(err, &refused):

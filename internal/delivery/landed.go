@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -106,7 +107,7 @@ func (j *job) leadMade(ch event.Change, res amocrm.Result) {
 			} else {
 				c.Lead.ContactIDs = lead.ContactIDs
 			}
-			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			c.Wrote = merged(c.Wrote, items.Wrote(item))
 			if res.Merged {
 				c.MarkDirty(now)
 			}
@@ -185,7 +186,7 @@ func (j *job) contactMade(ch event.Change, cid int64, res amocrm.Result) {
 			leadIDs := c.Contact.LeadIDs
 			c.Contact, c.ReadAt = contact, now
 			c.Contact.LeadIDs = leadIDs
-			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			c.Wrote = merged(c.Wrote, items.Wrote(item))
 			c.Dirty = res.Merged
 		})
 		if err != nil {
@@ -211,12 +212,12 @@ func (j *job) linkClient(tx *store.Tx, cid int64) error {
 }
 
 func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
-	item, now := itemOf(ch), time.Now()
+	item, now, left := itemOf(ch), time.Now(), j.c.Account.ours(ch.SentAt)
 	j.effect(func(tx *store.Tx) error {
-		err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) {
+		err := j.leadCards(tx, ch.EntityID, func(c *event.LeadCard) {
 			var wrote event.Lead
 			overlayLead(&wrote, item)
-			c.Disown(wrote, ch.SentAt)
+			c.Disown(wrote, left)
 			if c.Lead.UpdatedAt <= res.UpdatedAt || res.UpdatedAt == 0 {
 				lead, known := c.Lead, c.Lead.ID != 0
 				lead.ID = ch.EntityID
@@ -227,7 +228,7 @@ func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
 					c.MarkDirty(now) // only what was written is known
 				}
 			}
-			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
+			c.Wrote = merged(c.Wrote, items.Wrote(item))
 		})
 		if err != nil {
 			return err
@@ -239,17 +240,19 @@ func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
 func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 	item, now := itemOf(ch), time.Now()
 	j.effect(func(tx *store.Tx) error {
-		var contact event.Contact
-		err := changeRecord(tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)), func(c *event.ContactCard) {
+		err := j.contactCards(tx, ch.EntityID, func(c *event.ContactCard) {
 			overlayContact(&c.Contact, item, j.c.Account.Dict())
 			c.Contact.ID, c.Contact.UpdatedAt, c.ReadAt = ch.EntityID, max(c.Contact.UpdatedAt, res.UpdatedAt), now
-			c.Wrote = merged(c.Wrote, amocrm.Wrote(item))
-			contact = c.Contact
+			c.Wrote = merged(c.Wrote, items.Wrote(item))
 		})
 		if err != nil {
 			return err
 		}
-		keys := directoryKeys(contact, j.c.Region)
+		card, _, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)))
+		if err != nil {
+			return err
+		}
+		keys := directoryKeys(card.Contact, j.c.Region)
 		j.c.Account.misses.drop(keys)
 		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, keys); err != nil {
 			return err

@@ -60,6 +60,9 @@ func (j *job) learn(ctx context.Context) error {
 		return err
 	}
 	return j.d.store.Update(ctx, func(tx *store.Tx) error {
+		if forgotten(tx, j.seq) {
+			return errForgotten // nothing of its person comes back
+		}
 		st, writes, err := j.study(tx)
 		if err != nil {
 			return err
@@ -284,7 +287,7 @@ func nameWrites(tx *store.Tx, conn string, m *jivo.Message) (writes []func(*stor
 	case "merged_client_tag":
 		name := text(f, "tag", "title")
 		set(nameTag, text(f, "tag", "tag_id"), name)
-		for _, t := range list(f, "merged_tags") {
+		for _, t := range event.Objects(f["merged_tags"]) {
 			set(nameTag, text(t, "tag_id"), name)
 		}
 	}
@@ -293,12 +296,12 @@ func nameWrites(tx *store.Tx, conn string, m *jivo.Message) (writes []func(*stor
 
 func readPipeline(f event.Object) pipelineNames {
 	p := pipelineNames{Title: text(f, "title"), Stages: map[string]string{}, Finals: map[string]string{}, Reasons: map[string]string{}}
-	for _, s := range list(f, "pipeline_statuses") {
+	for _, s := range event.Objects(f["pipeline_statuses"]) {
 		id := text(s, "pipeline_status_id")
 		p.Stages[id] = text(s, "title")
 		p.Finals[id] = text(s, "final_status")
 	}
-	for _, r := range list(f, "pipeline_reject_reasons") {
+	for _, r := range event.Objects(f["pipeline_reject_reasons"]) {
 		p.Reasons[text(r, "pipeline_reject_reason_id")] = text(r, "title")
 	}
 	return p
@@ -349,17 +352,6 @@ func text(o event.Object, path ...string) string {
 		}
 	}
 	return ""
-}
-
-// list reads a list of objects.
-func list(o event.Object, name string) (out []event.Object) {
-	l, _ := o[name].([]any)
-	for _, e := range l {
-		if m, ok := e.(event.Object); ok {
-			out = append(out, m)
-		}
-	}
-	return out
 }
 
 // directoryKeys are the contact directory's keys of an amoCRM contact.

@@ -71,6 +71,9 @@ func (j *job) itemsBehind(i int, path string) []itemPath {
 		return nil
 	}
 	parts := strings.Split(path, ".")
+	if len(parts) > 1 && parts[0] == "_embedded" && parts[1] == companies {
+		return nil // withoutCompany
+	}
 	if j.ev.Changes[i].Target == event.OnLead && len(parts) > 3 && parts[0] == "_embedded" && parts[1] == "contacts" {
 		if c := j.change(event.OpCreate, event.OnContact); c >= 0 {
 			return []itemPath{{c, parts[3:]}}

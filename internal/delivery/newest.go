@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
 // shared is one list of the newest entities of an account, read once for every
@@ -62,13 +60,4 @@ func (r *reading[T]) failed() bool {
 	default:
 		return false
 	}
-}
-
-// lookable is since when a look-up may trust what a list does not have.
-func (j *job) lookable(ch event.Change) time.Time {
-	at := ch.SentAt
-	if ch.LookedAt.After(at) {
-		at = ch.LookedAt
-	}
-	return at.Add(j.c.InDoubtAfter)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -54,7 +55,7 @@ func (j *job) contactFrom(item map[string]any, cid int64, res amocrm.Result) eve
 	return c
 }
 
-func overlayContact(c *event.Contact, item map[string]any, dict *amocrm.Dictionary) {
+func overlayContact(c *event.Contact, item map[string]any, dict *dict.Snapshot) {
 	if s, ok := item["name"].(string); ok {
 		c.Name = s
 	}
@@ -69,18 +70,26 @@ func overlayContact(c *event.Contact, item map[string]any, dict *amocrm.Dictiona
 }
 
 // valuesOf reads a field by code out of an item's custom_fields_values.
-func valuesOf(item map[string]any, code string, dict *amocrm.Dictionary) ([]event.Value, bool) {
+func valuesOf(item map[string]any, code string, dict *dict.Snapshot) ([]event.Value, bool) {
+	m := fieldOfItem(item, code, dict)
+	if m == nil {
+		return nil, false
+	}
+	return readValues(m), true
+}
+
+// fieldOfItem is a contact's field in an item, nil if it is not in it.
+func fieldOfItem(item map[string]any, code string, dict *dict.Snapshot) map[string]any {
 	f, known := dict.Field(contacts, code)
 	fields, _ := item["custom_fields_values"].([]any)
 	for _, e := range fields {
 		m, _ := e.(map[string]any)
 		fid, _ := number(m["field_id"])
-		if c, _ := m["field_code"].(string); c != code && !(known && int64(fid) == f.ID) {
-			continue
+		if c, _ := m["field_code"].(string); c == code || (known && int64(fid) == f.ID) {
+			return m
 		}
-		return readValues(m), true
 	}
-	return nil, false
+	return nil
 }
 
 func readValues(field map[string]any) (out event.Values) {

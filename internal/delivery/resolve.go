@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 	"github.com/jivo-amocrm/bridge/internal/phone"
@@ -189,7 +189,7 @@ func (j *job) choose(ctx context.Context, cards []*event.ContactCard) (*event.Co
 	note := fmt.Sprintf("; of %d", len(cards))
 	if field := j.markerField("contacts"); field != 0 {
 		for _, c := range cards {
-			if amocrm.HasMarker(c.Contact.Fields[field].Text(), j.clientMarker()) {
+			if items.HasMarker(c.Contact.Fields[field].Text(), j.clientMarker()) {
 				return c, note + " the one with this client's marker", nil
 			}
 		}
@@ -334,7 +334,7 @@ func (j *job) markerField(entity string) int64 {
 	return f.ID
 }
 
-func (j *job) clientMarker() string { return amocrm.ClientToken(j.client.ID, j.c.Name) }
+func (j *job) clientMarker() string { return items.ClientToken(j.client.ID, j.c.Name) }
 
 func id(n int64) string { return strconv.FormatInt(n, 10) }
 

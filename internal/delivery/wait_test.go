@@ -224,3 +224,48 @@ func TestPark_SnoozedWhenOverdueIsNotParkedAgain(t *testing.T) {
 		y.is(seq, event.Done, "")
 	})
 }
+
+// A client who is described while the lead of their deal is under way, or in doubt,
+// is tied to it all the same: nobody will be told of them again.
+func TestPark_DescribedWhileTheBareLeadIsMade(t *testing.T) {
+	const described = `{"event_name":"created_client","client_id":1,"name":"V","contacts":[{"type":"phone","value":"+79160000001"}]}`
+	for name, doubt := range map[string]bool{"under way": false, "in doubt": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, y *yard) {
+				y.dict.Fields = nil
+				describe := func() { y.post(described); pass(time.Second) }
+				if doubt {
+					y.loseAnswer(nil)
+				} else {
+					y.crm.after = func(amocrm.Write) error {
+						y.crm.set(func() { y.crm.after = nil })
+						y.post(described)
+						time.Sleep(time.Second)
+						return nil
+					}
+				}
+				y.run()
+				seq := y.post(deal(1, "D"))
+				pass(y.c.Park + 2*time.Second)
+				if doubt {
+					y.is(seq, event.Pending, "")
+					describe()
+				}
+				pass(time.Minute)
+				y.is(seq, event.Done, "")
+				equal(t, "leads", y.crm.made(), 1)
+				equal(t, "contacts", y.crm.people(), 1)
+				linked := 0
+				for _, w := range y.crm.writes {
+					if w.Endpoint == amocrm.LinkLeads {
+						linked++
+					}
+				}
+				equal(t, "links", linked, 1)
+				if l := y.client(1).Leads; len(l) != 1 || l[0].Bare {
+					t.Errorf("links %+v", l)
+				}
+			})
+		})
+	}
+}

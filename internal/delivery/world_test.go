@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +14,9 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
@@ -29,7 +31,8 @@ const (
 // fakeCRM is an amoCRM account in memory. before may turn a write away before it
 // is sent, after may lose its answer; both run without the lock and may block.
 type fakeCRM struct {
-	d *Dispatcher
+	d    *Dispatcher
+	dict *dict.Snapshot
 
 	mu       sync.Mutex
 	next     int64
@@ -37,12 +40,17 @@ type fakeCRM struct {
 	contacts map[int64]event.Contact
 	notes    map[string][]amocrm.NoteInfo // by entity/id
 	tasks    map[string][]event.Task
-	writes   []amocrm.Write // that landed
-	tried    int
-	searches int
-	paused   bool
-	before   func(amocrm.Write) error
-	after    func(amocrm.Write) error
+	// companies is what a search for one finds, whatever it asks for.
+	companies []event.Contact
+	writes    []amocrm.Write // that landed
+	tried     int
+	searches  int
+	paused    bool
+	skew      time.Duration  // its clock minus ours
+	told      *time.Duration // what its last answer told of that; nil: the truth
+	newest    []event.Lead   // the list of the newest leads, if it is to be another\'s
+	before    func(amocrm.Write) error
+	after     func(amocrm.Write) error
 }
 
 func newFake() *fakeCRM {
@@ -103,7 +111,7 @@ func (f *fakeCRM) land(w amocrm.Write) amocrm.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writes = append(f.writes, w)
-	now := time.Now().Unix()
+	now := time.Now().Add(f.skew).Unix()
 	res := amocrm.Result{UpdatedAt: now}
 	var item map[string]any
 	_ = json.Unmarshal(w.Item, &item)
@@ -128,6 +136,8 @@ func (f *fakeCRM) land(w amocrm.Write) amocrm.Result {
 		}
 		f.leads[l.ID] = l
 		res.ID = l.ID
+	case amocrm.PostCompanies:
+		res.ID = f.id()
 	case amocrm.PostContacts:
 		res.ID = f.makeContact(item, now)
 	case amocrm.PostNotes:
@@ -142,6 +152,12 @@ func (f *fakeCRM) land(w amocrm.Write) amocrm.Result {
 		res.ID = f.id()
 		key := fmt.Sprint(item["entity_type"], "/", int64(n))
 		f.tasks[key] = append(f.tasks[key], event.Task{ID: res.ID, Text: textOf, CreatedAt: now})
+	case amocrm.PatchContacts:
+		c := f.contacts[w.EntityID]
+		overlayContact(&c, item, f.dict)
+		c.UpdatedAt = now
+		f.contacts[w.EntityID] = c
+		res.ID = w.EntityID
 	default:
 		res.ID = w.EntityID
 	}
@@ -150,7 +166,7 @@ func (f *fakeCRM) land(w amocrm.Write) amocrm.Result {
 
 func (f *fakeCRM) makeContact(item map[string]any, now int64) int64 {
 	c := event.Contact{ID: f.id(), CreatedAt: now, UpdatedAt: now}
-	overlayContact(&c, item, &amocrm.Dictionary{})
+	overlayContact(&c, item, f.dict)
 	f.contacts[c.ID] = c
 	return c.ID
 }
@@ -196,12 +212,18 @@ func (f *fakeCRM) SearchContacts(_ context.Context, query string, _ amocrm.Prior
 	return out, nil
 }
 
-func (f *fakeCRM) SearchLeads(context.Context, string) ([]event.Lead, error)        { return nil, nil }
-func (f *fakeCRM) SearchCompanies(context.Context, string) ([]event.Contact, error) { return nil, nil }
+func (f *fakeCRM) SearchLeads(context.Context, string) ([]event.Lead, error) { return nil, nil }
+
+func (f *fakeCRM) SearchCompanies(context.Context, string) ([]event.Contact, error) {
+	return f.companies, nil
+}
 
 func (f *fakeCRM) NewestLeads(_ context.Context, since int64) (out []event.Lead, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.newest) > 0 { // as many as are read, and none of ours
+		return f.newest, nil
+	}
 	for _, l := range f.leads {
 		if l.CreatedAt >= since {
 			out = append(out, l)
@@ -231,7 +253,14 @@ func (f *fakeCRM) State() amocrm.Status {
 	return amocrm.Status{Paused: f.paused, Reason: amocrm.Unreachable}
 }
 
-func (f *fakeCRM) ServerTime() time.Time { return time.Now() }
+func (f *fakeCRM) ServerTime() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.told != nil {
+		return time.Now().Add(*f.told)
+	}
+	return time.Now().Add(f.skew)
+}
 
 // watch counts what the dispatcher observes.
 type watch struct {
@@ -268,7 +297,8 @@ type yard struct {
 	c    *Connection
 	crm  *fakeCRM
 	obs  *watch
-	dict *amocrm.Dictionary
+	seen *canary.Watch
+	dict *dict.Snapshot
 	stop func()
 }
 
@@ -279,38 +309,38 @@ func newYard(t *testing.T, change func(*Connection)) *yard {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	y := &yard{t: t, st: st, crm: newFake(), obs: &watch{}, dict: dictionary()}
+	y := &yard{t: t, st: st, crm: newFake(), seen: canary.New(t), obs: &watch{}, dict: dictionary()}
 	no := func() bool { return false }
 	y.c = &Connection{
 		Name: shop, Program: program(t, ""), Language: "ru", Region: "RU", Location: time.UTC, Kinds: jivo.Kinds(), MarkerField: "Jivo ID",
 		Account: &Account{
-			Host: demoHost, CRM: y.crm, Dict: func() *amocrm.Dictionary { return y.dict }, Doubtful: func() {},
+			Host: demoHost, CRM: y.crm, Dict: func() *dict.Snapshot { return y.dict }, Doubtful: func() {},
 			Complete: no, HearsContacts: no, Idle: no,
 		},
 		Anonymous: "hold", AnonymousHold: 30 * 24 * time.Hour, Park: 10 * time.Minute, Refresh: time.Hour, InDoubtAfter: 10 * time.Second,
 		BackoffFirst: 5 * time.Second, BackoffMax: time.Hour, GiveUp: 168 * time.Hour, NoteLimit: 10_000,
 	}
-	y.c.Shaper = func(d *amocrm.Dictionary) *amocrm.Shaper {
-		return &amocrm.Shaper{Dict: d, Region: "RU", MarkerField: "Jivo ID", Location: time.UTC}
+	y.c.Shaper = func(d *dict.Snapshot) *items.Shaper {
+		return &items.Shaper{Dict: d, Region: "RU", MarkerField: "Jivo ID", Location: time.UTC}
 	}
 	if change != nil {
 		change(y.c)
 	}
-	y.d = New(st, noHooks{}, y.obs, slog.New(slog.DiscardHandler))
+	y.d = New(st, noHooks{}, y.obs, y.seen.Logger())
 	y.d.rand = func() float64 { return 0 }
-	y.crm.d = y.d
+	y.crm.d, y.crm.dict = y.d, y.dict
 	y.d.SetConnections([]*Connection{y.c})
 	return y
 }
 
-func dictionary() *amocrm.Dictionary {
-	field := []amocrm.FieldInfo{{ID: 7, Name: "Jivo ID", Type: "text"}}
-	contact := append([]amocrm.FieldInfo{{ID: 101, Name: "Телефон", Code: "PHONE", Type: "multitext"}, {ID: 103, Name: "Email", Code: "EMAIL", Type: "multitext"}}, field...)
-	return &amocrm.Dictionary{
-		AccountID: 1, Fields: map[string][]amocrm.FieldInfo{"leads": field, "contacts": contact},
-		Pipelines: []amocrm.PipelineInfo{
-			{ID: 1, Name: "Sales", Main: true, Stages: []amocrm.StageInfo{{ID: 11, PipelineID: 1, Name: "New", Sort: 10}}},
-			{ID: 2, Name: "Bulk", Stages: []amocrm.StageInfo{{ID: 22, PipelineID: 2, Name: "New", Sort: 10}}},
+func dictionary() *dict.Snapshot {
+	field := []dict.Field{{ID: 7, Name: "Jivo ID", Type: "text"}}
+	contact := append([]dict.Field{{ID: 101, Name: "Телефон", Code: "PHONE", Type: "multitext"}, {ID: 103, Name: "Email", Code: "EMAIL", Type: "multitext"}}, field...)
+	return &dict.Snapshot{
+		AccountID: 1, Fields: map[string][]dict.Field{"leads": field, "contacts": contact},
+		Pipelines: []dict.Pipeline{
+			{ID: 1, Name: "Sales", Main: true, Stages: []dict.Stage{{ID: 11, PipelineID: 1, Name: "New", Sort: 10}}},
+			{ID: 2, Name: "Bulk", Stages: []dict.Stage{{ID: 22, PipelineID: 2, Name: "New", Sort: 10}}},
 		},
 	}
 }
@@ -337,7 +367,7 @@ func program(t *testing.T, anonymous string) *mapping.Program {
 		},
 		{Name: txt("transcript"), On: txts("chat_finished"), When: txt(`has_contact() or known() or anonymous == "lead"`), Note: &mapping.NoteBlock{To: txt("lead"), Text: txt("{{ transcript() }}")}},
 	}, mapping.Env{
-		Kinds: jivo.Kinds(), Schema: jivo.Schema, Language: "ru", Region: "RU", Anonymous: anonymous, NoteLimit: 10_000,
+		Kinds: jivo.Kinds(), Schema: jivo.Schema, Language: "ru", Region: "RU", Anonymous: anonymous,
 		Builtin: mapping.Builtin{Deals: true, Tasks: true, Clients: true, BlacklistTag: true, DeletedTag: true, Categories: true},
 	})
 	if len(problems) > 0 {
@@ -356,13 +386,16 @@ func (y *yard) run() {
 }
 
 // post journals a webhook as the listener does.
-func (y *yard) post(body string) uint64 {
+func (y *yard) post(body string) uint64 { return y.postTo(shop, body) }
+
+func (y *yard) postTo(connection, body string) uint64 {
 	y.t.Helper()
+	y.seen.Learn([]byte(body))
 	m, err := jivo.Decode([]byte(body))
 	if err != nil {
 		y.t.Fatal(err)
 	}
-	ev := event.Event{Connection: shop, Source: event.Jivo, Kind: m.Kind, Client: m.Client, Chat: m.Chat, ReceivedAt: time.Now()}
+	ev := event.Event{Connection: connection, Source: event.Jivo, Kind: m.Kind, Client: m.Client, Chat: m.Chat, ReceivedAt: time.Now()}
 	switch {
 	case m.Client != "":
 		ev.Line = "c:" + m.Client

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/post"
 )
 
 // Options describe an account. The zero value is a usable one.
@@ -82,7 +84,7 @@ type Account struct {
 	referee referee
 	outbox  []hookItem
 
-	courier *courier
+	courier *post.Courier
 	quit    chan struct{}
 	once    sync.Once
 }
@@ -99,7 +101,7 @@ func New(o Options) *Account {
 	}
 	a.referee = newReferee()
 	a.router = a.routes()
-	a.courier = newCourier(o.HookClient, a.hookDone)
+	a.courier = post.New(o.HookClient, a.hookDone)
 	return a
 }
 
@@ -107,7 +109,7 @@ func New(o Options) *Account {
 // Requests that are being held by a fault end. It may be called twice.
 func (a *Account) Close() {
 	a.once.Do(func() { close(a.quit) })
-	a.courier.close()
+	a.courier.Close()
 }
 
 // maxBody bounds what a client may send in one request.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/post"
 )
 
 // Subscription is one destination of account hooks (amocrm-api.md §4.14).
@@ -127,6 +129,9 @@ func (a *Account) thin(r *Record, action string, before *Record) {
 	}
 }
 
+// shuffleWithin is how far hooks may come out of order (amocrm-api.md §6.7).
+const shuffleWithin = 2 * time.Second
+
 // postHooks hands the outbox to the courier. The account's lock is held.
 func (a *Account) postHooks() {
 	items := a.outbox
@@ -169,14 +174,14 @@ func (a *Account) post(destination, body string, s *Subscription) {
 	if a.chance(a.opt.HookLoss) {
 		return
 	}
-	h := &hook{url: destination, body: body, id: a.uuid(), account: s != nil, retries: s != nil || a.opt.DPRetries}
+	h := &post.Hook{URL: destination, Body: body, ID: a.uuid(), Account: s != nil, Retries: s != nil || a.opt.DPRetries}
 	if a.chance(a.opt.HookShuffle) {
-		h.due = time.Now().Add(time.Duration(a.rnd.Int64N(int64(shuffleWithin))))
+		h.Due = time.Now().Add(time.Duration(a.rnd.Int64N(int64(shuffleWithin))))
 	}
 	twin := *h // before the courier has it
-	a.courier.put(h)
+	a.courier.Put(h)
 	if a.chance(a.opt.HookDuplicate) {
-		a.courier.put(&twin)
+		a.courier.Put(&twin)
 	}
 }
 
@@ -188,21 +193,21 @@ const (
 
 // hookDone is the courier's word on one attempt; it says whether an invalid
 // one may be tried again.
-func (a *Account) hookDone(h *hook, valid bool) (retry bool) {
-	if !h.account {
+func (a *Account) hookDone(h *post.Hook, valid bool) (retry bool) {
+	if !h.Account {
 		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.opt.Now()
 	for _, s := range a.st.Hooks {
-		if s.Destination != h.url || valid {
+		if s.Destination != h.URL || valid {
 			continue
 		}
 		s.Invalid = append(slices.DeleteFunc(s.Invalid, func(t int64) bool { return t < now.Add(-invalidWithin).Unix() }), now.Unix())
 		if len(s.Invalid) > invalidMost {
 			s.Disabled = true
-			a.courier.drop(h.url)
+			a.courier.Drop(h.URL)
 		}
 		return !s.Disabled
 	}
@@ -211,7 +216,7 @@ func (a *Account) hookDone(h *hook, valid bool) (retry bool) {
 
 // FlushHooks waits until every queued hook is delivered or given up, which
 // with retries takes up to 95 minutes; it returns ctx's error if that comes first.
-func (a *Account) FlushHooks(ctx context.Context) error { return a.courier.flush(ctx) }
+func (a *Account) FlushHooks(ctx context.Context) error { return a.courier.Flush(ctx) }
 
 func (c *call) webhooksList() answer {
 	want := c.q.Get("filter[destination]")

@@ -53,15 +53,10 @@ func (a *Account) Grant() string {
 }
 
 // Consent grants and returns the redirect amoCRM sends the admin's browser to
-// (amocrm-api.md §2.1); Refuse is the one of a refusal.
+// (amocrm-api.md §2.1).
 func (a *Account) Consent(state string) string {
 	return a.redirect(url.Values{"code": {a.Grant()}, "state": {state}, "referer": {a.Domain()},
 		"client_id": {a.opt.ClientID}, "platform": {"1"}})
-}
-
-// Refuse returns the redirect of an admin who said no.
-func (a *Account) Refuse(state string) string {
-	return a.redirect(url.Values{"error": {"access_denied"}, "state": {state}})
 }
 
 func (a *Account) redirect(q url.Values) string { return a.opt.RedirectURI + "?" + q.Encode() }

@@ -68,7 +68,7 @@ type Link struct {
 }
 
 // Lead is what the bridge knows of an amoCRM lead (сделка). Ids, not names;
-// an amocrm.Dictionary turns them into names.
+// the account's dictionary turns them into names.
 type Lead struct {
 	ID            int64            `json:"id"`
 	Name          string           `json:"name,omitempty"`

@@ -50,7 +50,7 @@ type CRMEntity struct {
 }
 
 // Desired is the second phase of mapping: what the CRM should look like.
-// Names are still names; an amocrm.Dictionary resolves them.
+// Names are still names; the account's dictionary resolves them.
 type Desired struct {
 	Contact  *Entity
 	Lead     *Entity

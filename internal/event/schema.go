@@ -11,6 +11,18 @@ import (
 // numbers float64.
 type Object = map[string]any
 
+// Objects are the objects of a list; v may be anything, of which there are none.
+func Objects(v any) []Object {
+	list, _ := v.([]any)
+	out := make([]Object, 0, len(list))
+	for _, x := range list {
+		if o, ok := x.(Object); ok {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // Basic is the basic type of a documented field.
 type Basic uint8
 

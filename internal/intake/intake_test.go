@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -134,9 +135,12 @@ const accepted = `{"event_name":"chat_accepted","widget_id":"3948","visitor":{"n
 
 func listen(t *testing.T, f *fakes) *Server {
 	t.Helper()
+	seen := canary.New(t)
+	seen.Add(canary.Secret, jivoSecret, jivoOld, amoSecret)
+	seen.Learn([]byte(accepted))
 	s := New(Config{Body: bodyLimit, Backlog: 100}, Deps{
 		Journal: f, Pending: f.Pending, Replier: f, HookKind: f.hookKind, OAuth: f, Observer: f,
-		Log: slog.New(slog.NewTextHandler(&f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log: seen.Logger(&f.logs),
 	})
 	s.SetConnections([]Connection{
 		{Name: "shop", JivoSecrets: []string{jivoSecret, jivoOld}, AmoSecrets: []string{amoSecret}, Channels: []string{"3948"}, OAuth: true},

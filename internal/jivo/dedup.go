@@ -58,7 +58,7 @@ func (m *Message) finishedDedup() event.Dedup {
 	if m.Chat == "" {
 		return m.occurrence("")
 	}
-	last, messages := 0, items(object(m.Fields, "chat"), "messages")
+	last, messages := 0, event.Objects(object(m.Fields, "chat")["messages"])
 	for _, msg := range messages {
 		at, _ := msg["timestamp"].(int)
 		last = max(last, at)

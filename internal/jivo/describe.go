@@ -199,7 +199,7 @@ func (m *Message) client(o event.Object, at int32) person {
 		widget:      text(o, "widget", "widget_id"),
 		responsible: event.Agent{ID: text(o, "assigned_agent", "assigned_agent_id")},
 	}
-	for _, contact := range items(o, "contacts") {
+	for _, contact := range event.Objects(o["contacts"]) {
 		value := text(contact, "contact")
 		switch kind := NormalName(text(contact, "contact_type")); {
 		case kind == "email", kind != "phone" && strings.Contains(value, "@"):
@@ -233,7 +233,7 @@ func (m *Message) tags(o event.Object, at int32) (titles []string, said bool) {
 	if kind := m.tree.kindAt(m.tree.find(at, "tags")); kind != isArray && kind != isObject {
 		return nil, false
 	}
-	list := items(o, "tags")
+	list := event.Objects(o["tags"])
 	for _, tag := range list {
 		if title := cleanLine(text(tag, "title")); title != "" && !slices.Contains(titles, title) {
 			titles = append(titles, title)

@@ -119,7 +119,7 @@ func (m *Message) identify() {
 		return
 	}
 	m.addAgent(object(f, "agent"))
-	for _, a := range items(f, "agents") {
+	for _, a := range event.Objects(f["agents"]) {
 		m.addAgent(a)
 	}
 	m.addAgent(object(f, "assigned_agent"))
@@ -162,18 +162,6 @@ func object(o event.Object, path ...string) event.Object {
 		o, _ = o[name].(event.Object)
 	}
 	return o
-}
-
-// items returns the objects of a list.
-func items(o event.Object, name string) []event.Object {
-	list, _ := o[name].([]any)
-	out := make([]event.Object, 0, len(list))
-	for _, v := range list {
-		if item, ok := v.(event.Object); ok {
-			out = append(out, item)
-		}
-	}
-	return out
 }
 
 // cut returns the first n runes of s.

@@ -21,7 +21,6 @@ type Env struct {
 	// Anonymous is the connection's setting hold | lead | ignore, the value
 	// `anonymous` of rules.
 	Anonymous string
-	NoteLimit int // characters of one note; longer texts become several. 0: no limit
 }
 
 // Builtin are the switches of what is done without any rule (product.md §7).

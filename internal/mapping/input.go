@@ -193,21 +193,10 @@ const maxListed = 200
 // few is objects, but no more than anybody has.
 func few(o event.Object, path ...string) []event.Object {
 	list, _ := at(o, path...).([]any)
-	return asObjects(list[:min(len(list), maxListed)])
+	return event.Objects(list[:min(len(list), maxListed)])
 }
 
 // objects is the list of objects at a path.
 func objects(o event.Object, path ...string) []event.Object {
-	list, _ := at(o, path...).([]any)
-	return asObjects(list)
-}
-
-func asObjects(list []any) []event.Object {
-	out := make([]event.Object, 0, len(list))
-	for _, x := range list {
-		if m, ok := x.(event.Object); ok {
-			out = append(out, m)
-		}
-	}
-	return out
+	return event.Objects(at(o, path...))
 }

@@ -183,7 +183,7 @@ func TestHasContact_WhereverTheContactStands(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestLikely(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		known []string
@@ -196,7 +196,7 @@ func TestNearest(t *testing.T) {
 		{"ab", []string{"aa", "bb", "cc"}, []string{"aa", "bb"}},
 		{strings.Repeat("x", 500), testKinds(), nil},
 	} {
-		if got := nearest(c.name, c.known); !cmp.Equal(got, c.want) {
+		if got := likely(c.name, c.known); !cmp.Equal(got, c.want) {
 			t.Errorf("%.20s: %q", c.name, got)
 		}
 	}

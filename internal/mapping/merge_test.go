@@ -201,20 +201,6 @@ func TestDesired_ControlCharactersAreStripped(t *testing.T) {
 	}
 }
 
-func TestDesired_LongNotesAreSplit(t *testing.T) {
-	env := testEnv()
-	env.NoteLimit = 10
-	p := compiled(t, env, parseRules(t, `[{name: r, on: [offline_message], note: {text: '{{ message }}'}}]`)...)
-	_, d := mapped(t, p, input("offline_message", obj{"message": "первая\nвторая строка\nx"}), event.CRM{})
-	var got []string
-	for _, n := range d.Notes {
-		got = append(got, n.Key+"="+n.Text)
-	}
-	if diff := cmp.Diff([]string{"r=первая", "r#2=вторая", "r#3=строка\nx"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestDesired_TheClientsOtherContactsComeAlongWhenAContactMayBeMade(t *testing.T) {
 	in := input("chat_finished", anonymous(nil))
 	in.Client = &event.Client{ID: "2198", Phones: []string{"+79990000001"}, Emails: []string{"a@b.c"}, Attributes: map[string]string{"size": "XL"}}

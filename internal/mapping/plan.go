@@ -138,8 +138,7 @@ func (p *Program) Desired(in *Input, plan event.Plan, crm event.CRM) (d event.De
 		d.Lead.Create = plan.Lead.Create
 		finish(d.Lead)
 	}
-	d.Notes = append(d.Notes, s.held()...)
-	d.Notes = s.splitNotes(d.Notes)
+	d.Notes = written(append(d.Notes, s.held()...))
 	d.Warnings = s.warnings
 	return d, nil
 }
@@ -215,17 +214,11 @@ func (s *session) held() []event.Note {
 // service is the name that service notes carry in amoCRM.
 const service = "Jivo"
 
-// splitNotes cuts notes longer than the limit; the parts are keyed name, name#2, …
-func (s *session) splitNotes(notes []event.Note) []event.Note {
-	var out []event.Note
+// written are the notes that have a text.
+func written(notes []event.Note) (out []event.Note) {
 	for _, n := range notes {
-		for i, text := range split(n.Text, s.p.env.NoteLimit) {
-			part := n
-			part.Text = text
-			if i > 0 {
-				part.Key = fmt.Sprintf("%s#%d", n.Key, i+1)
-			}
-			out = append(out, part)
+		if n.Text != "" {
+			out = append(out, n)
 		}
 	}
 	return out

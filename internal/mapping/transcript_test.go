@@ -52,23 +52,3 @@ func TestTranscript(t *testing.T) {
 		t.Errorf("LastMessage: %d", got)
 	}
 }
-
-func TestSplit(t *testing.T) {
-	for _, c := range []struct {
-		s     string
-		limit int
-		want  []string
-	}{
-		{"", 5, nil},
-		{"abc", 0, []string{"abc"}},
-		{"abc", 3, []string{"abc"}},
-		{"abcd", 3, []string{"abc", "d"}},
-		{"ab\ncd\nef", 6, []string{"ab\ncd", "ef"}},
-		{"слово слово", 8, []string{"слово", "слово"}},
-		{"\n\n\n\nabc", 2, []string{"a", "bc"}},
-	} {
-		if got := split(c.s, c.limit); !cmp.Equal(got, c.want) {
-			t.Errorf("%q by %d: %q", c.s, c.limit, got)
-		}
-	}
-}

@@ -3,7 +3,6 @@ package upkeep
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
+	"github.com/jivo-amocrm/bridge/internal/canary"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -166,7 +167,7 @@ type bench struct {
 	*Keeper
 	t     *testing.T
 	crm   *fakeCRM
-	dict  *amocrm.Dictionary
+	dict  *dict.Snapshot
 	mu    sync.Mutex
 	loads []time.Time
 	err   error // of loading the dictionary
@@ -181,10 +182,10 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	b := &bench{t: t, crm: &fakeCRM{leads: map[int64]event.Lead{}, fail: map[string]error{}, perPage: 100}, dict: &amocrm.Dictionary{AccountID: 1}}
+	b := &bench{t: t, crm: &fakeCRM{leads: map[int64]event.Lead{}, fail: map[string]error{}, perPage: 100}, dict: &dict.Snapshot{AccountID: 1}}
 	cfg := Config{
 		Host: host, Refresh: time.Hour, Sweep: 5 * time.Minute, ContactsSync: true,
-		Load: func(context.Context) (*amocrm.Dictionary, error) {
+		Load: func(context.Context) (*dict.Snapshot, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.loads = append(b.loads, time.Now())
@@ -206,7 +207,19 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	if change != nil {
 		change(&cfg)
 	}
-	b.Keeper = New(cfg, b.crm, st, slog.New(slog.DiscardHandler))
+	seen := canary.New(t)
+	t.Cleanup(func() {
+		for _, c := range b.crm.contacts {
+			for _, v := range slices.Concat(c.Phones, c.Emails) {
+				seen.Learn([]byte(v.Text))
+			}
+		}
+		for _, task := range b.crm.tasks {
+			seen.Add(canary.Text, task.Text)
+		}
+		seen.Add(canary.Secret, b.crm.subs...)
+	})
+	b.Keeper = New(cfg, b.crm, st, seen.Logger())
 	b.SetConnections([]Connection{{Name: shop, Region: "RU"}})
 	return b
 }

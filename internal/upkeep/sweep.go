@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -292,7 +293,7 @@ func (k *Keeper) markers(ctx context.Context) error {
 	return err
 }
 
-func (k *Keeper) makeMarkers(ctx context.Context, dict *amocrm.Dictionary) (made bool, err error) {
+func (k *Keeper) makeMarkers(ctx context.Context, dict *dict.Snapshot) (made bool, err error) {
 	if k.cfg.MarkerField == "" || !slices.ContainsFunc(k.connections(), func(c Connection) bool { return c.Setup }) {
 		return false, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -343,11 +344,11 @@ func TestSubscription_IsUnknownUntilLookedAt(t *testing.T) {
 }
 
 func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
-	with := map[string][]amocrm.FieldInfo{"leads": {{ID: 1, Name: "Jivo ID", Type: "text"}}}
+	with := map[string][]dict.Field{"leads": {{ID: 1, Name: "Jivo ID", Type: "text"}}}
 	for name, c := range map[string]struct {
 		field  string
 		setup  bool
-		fields map[string][]amocrm.FieldInfo
+		fields map[string][]dict.Field
 		want   []string
 	}{
 		"both missing":  {"Jivo ID", true, nil, []string{"leads/Jivo ID", "contacts/Jivo ID"}},
@@ -358,7 +359,7 @@ func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(cfg *Config) { cfg.MarkerField = c.field })
 			b.SetConnections([]Connection{{Name: "other"}, {Name: shop, Setup: c.setup}})
-			b.Keeper.dict.Store(&amocrm.Dictionary{Fields: c.fields})
+			b.Keeper.dict.Store(&dict.Snapshot{Fields: c.fields})
 			must(t, b.markers(ctx))
 			same(t, "made", b.crm.fields, c.want)
 			equal(t, "dictionary in doubt", len(b.doubtful) == 1, len(c.want) > 0)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -49,7 +50,7 @@ type Config struct {
 	Sweep        time.Duration
 	ContactsSync bool
 	MarkerField  string // made where Setup is allowed and it is missing; "": none
-	Load         func(ctx context.Context) (*amocrm.Dictionary, error)
+	Load         func(ctx context.Context) (*dict.Snapshot, error)
 	Changed      func()                                                                 // the dictionary came for the first time
 	Drop         func(tx *store.Tx, connection, account, entity string, id int64) error // removes links to what is gone
 }
@@ -61,7 +62,7 @@ type Keeper struct {
 	store *store.Store
 	log   *slog.Logger
 
-	dict     atomic.Pointer[amocrm.Dictionary]
+	dict     atomic.Pointer[dict.Snapshot]
 	doubtful chan struct{}
 	loaded   chan struct{} // closed when the dictionary came for the first time
 	syncing  sync.Mutex    // one full pass over the contacts at a time
@@ -97,7 +98,7 @@ func (k *Keeper) connections() []Connection {
 }
 
 // Dict returns the account's dictionary, nil until it was read once.
-func (k *Keeper) Dict() *amocrm.Dictionary { return k.dict.Load() }
+func (k *Keeper) Dict() *dict.Snapshot { return k.dict.Load() }
 
 // Doubtful asks for the dictionary to be read again soon: amoCRM refused
 // something that stands in it.
@@ -204,7 +205,7 @@ func (k *Keeper) dictionary(ctx context.Context) {
 // withMarkers makes the marker fields before the first lead is, so that every
 // lead of the bridge's bears one. What goes wrong is left to the sweep, which
 // tries again and says so.
-func (k *Keeper) withMarkers(ctx context.Context, d *amocrm.Dictionary) *amocrm.Dictionary {
+func (k *Keeper) withMarkers(ctx context.Context, d *dict.Snapshot) *dict.Snapshot {
 	if made, _ := k.makeMarkers(ctx, d); !made {
 		return d
 	}

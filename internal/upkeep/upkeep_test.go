@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -222,7 +223,7 @@ func TestReread_DirtOfAnEarlierProcessIsFound(t *testing.T) {
 		b := newBench(t, nil)
 		b.SetConnections(nil) // they are given once the keeper runs
 		load := b.cfg.Load
-		b.cfg.Load = func(ctx context.Context) (*amocrm.Dictionary, error) { time.Sleep(time.Second); return load(ctx) }
+		b.cfg.Load = func(ctx context.Context) (*dict.Snapshot, error) { time.Sleep(time.Second); return load(ctx) }
 		b.cfg.Changed = func() { b.SetConnections([]Connection{{Name: shop}}) }
 		b.crm.leads[5] = lead(5, 200, 12)
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), Dirty: true})

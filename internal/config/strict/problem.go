@@ -39,10 +39,6 @@ func (p *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ExitCode is the exit status a command ends with (product.md §1): 1, the
-// config was wrong.
-func (p *Problems) ExitCode() int { return 1 }
-
 // sorted orders problems by place and drops what repeats: a problem in the
 // same words at the same place.
 func sorted(list []Problem) []Problem {

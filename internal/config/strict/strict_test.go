@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -53,27 +54,18 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestDidYouMean_OneSlipForEveryThreeLetters(t *testing.T) {
 	t.Parallel()
 	keys := []string{"listen", "limits", "log", "data", "tls", "retention", "webhook_secret"}
 	for got, want := range map[string]string{
 		"lisen": "listen", "listne": "listen", "LISTEN": "listen", "limit": "limits", "lg": "log", "webhook_secert": "webhook_secret", "webhooksecret": "webhook_secret",
 		"dta": "data", "frobnicate": "", "": "", "x": "", "дата": "", strings.Repeat("l", 100): "",
 	} {
-		if near := nearest(got, keys); near != want {
-			t.Errorf("%q is near %q, want %q", got, near, want)
+		if want != "" {
+			want = fmt.Sprintf("; did you mean %q?", want)
 		}
-	}
-}
-
-func TestDistance(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "abd", 1}, {"abc", "ab", 1}, {"kitten", "sitting", 3}, {"привет", "превит", 2}} {
-		if got := distance([]rune(c.a), []rune(c.b)); got != c.want {
-			t.Errorf("%q to %q is %d", c.a, c.b, got)
+		if near := DidYouMean(got, keys); near != want {
+			t.Errorf("%q: %q, want %q", got, near, want)
 		}
 	}
 }

@@ -6,17 +6,17 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
 // Names is the dictionary of an account that has what spec says, every name that
 // the connection's config uses, and what every account has.
-func Names(conn *config.Connection, spec Account) (*amocrm.Dictionary, error) {
-	n := &namer{next: 101, d: &amocrm.Dictionary{
+func Names(conn *config.Connection, spec Account) (*dict.Snapshot, error) {
+	n := &namer{next: 101, d: &dict.Snapshot{
 		AccountID: 1, Country: cmp.Or(spec.Country, "RU"), Timezone: cmp.Or(spec.Timezone, "Europe/Moscow"), UsersReadable: true,
-		FilterEnabled: true, Fields: map[string][]amocrm.FieldInfo{},
+		FilterEnabled: true, Fields: map[string][]dict.Field{},
 	}}
 	for _, p := range spec.Pipelines {
 		stages, ok := p.Value.([]any)
@@ -28,7 +28,7 @@ func Names(conn *config.Connection, spec Account) (*amocrm.Dictionary, error) {
 		}
 	}
 	for _, u := range spec.Users {
-		n.d.Users = append(n.d.Users, amocrm.UserInfo{ID: cmp.Or(u.ID, n.id("")), Name: u.Name, Email: u.Email, Active: true})
+		n.d.Users = append(n.d.Users, dict.User{ID: cmp.Or(u.ID, n.id("")), Name: u.Name, Email: u.Email, Active: true})
 	}
 	n.standard(conn.AmoCRM.MarkerField)
 	for entity, fields := range spec.Fields {
@@ -52,15 +52,15 @@ func Names(conn *config.Connection, spec Account) (*amocrm.Dictionary, error) {
 			n.stage(p.Name, "Первичный контакт")
 		}
 		p.Stages = append(p.Stages,
-			amocrm.StageInfo{ID: event.StatusWon, PipelineID: p.ID, Name: "Успешно реализовано", Sort: 10_000},
-			amocrm.StageInfo{ID: event.StatusLost, PipelineID: p.ID, Name: "Закрыто и не реализовано", Sort: 11_000})
+			dict.Stage{ID: event.StatusWon, PipelineID: p.ID, Name: "Успешно реализовано", Sort: 10_000},
+			dict.Stage{ID: event.StatusLost, PipelineID: p.ID, Name: "Закрыто и не реализовано", Sort: 11_000})
 	}
 	return n.d, nil
 }
 
 // namer gives names ids as they come up.
 type namer struct {
-	d    *amocrm.Dictionary
+	d    *dict.Snapshot
 	next int64
 }
 
@@ -73,15 +73,15 @@ func (n *namer) id(name string) int64 {
 	return n.next
 }
 
-func (n *namer) pipeline(name string) *amocrm.PipelineInfo {
+func (n *namer) pipeline(name string) *dict.Pipeline {
 	for i := range n.d.Pipelines {
 		p := &n.d.Pipelines[i]
 		if name == "" || strings.EqualFold(p.Name, name) || strconv.FormatInt(p.ID, 10) == name {
 			return p
 		}
 	}
-	p := amocrm.PipelineInfo{ID: n.id(name), Name: cmp.Or(name, "Воронка"), Sort: len(n.d.Pipelines) + 1}
-	p.Stages = []amocrm.StageInfo{{ID: n.id(""), PipelineID: p.ID, Name: "Неразобранное", Unsorted: true}}
+	p := dict.Pipeline{ID: n.id(name), Name: cmp.Or(name, "Воронка"), Sort: len(n.d.Pipelines) + 1}
+	p.Stages = []dict.Stage{{ID: n.id(""), PipelineID: p.ID, Name: "Неразобранное", Unsorted: true}}
 	n.d.Pipelines = append(n.d.Pipelines, p)
 	return &n.d.Pipelines[len(n.d.Pipelines)-1]
 }
@@ -97,7 +97,7 @@ func (n *namer) stage(pipeline, name string) {
 			return
 		}
 	}
-	p.Stages = append(p.Stages, amocrm.StageInfo{ID: n.id(name), PipelineID: p.ID, Name: name, Sort: 10 * len(p.Stages)})
+	p.Stages = append(p.Stages, dict.Stage{ID: n.id(name), PipelineID: p.ID, Name: name, Sort: 10 * len(p.Stages)})
 }
 
 func (n *namer) reason(name string) {
@@ -106,7 +106,7 @@ func (n *namer) reason(name string) {
 			return
 		}
 	}
-	n.d.LossReasons = append(n.d.LossReasons, amocrm.LossReasonInfo{ID: n.id(name), Name: name})
+	n.d.LossReasons = append(n.d.LossReasons, dict.LossReason{ID: n.id(name), Name: name})
 }
 
 func (n *namer) user(name string) {
@@ -115,7 +115,7 @@ func (n *namer) user(name string) {
 			return
 		}
 	}
-	u := amocrm.UserInfo{ID: n.id(name), Name: name, Active: true}
+	u := dict.User{ID: n.id(name), Name: name, Active: true}
 	if strings.Contains(name, "@") {
 		u.Email = name
 	}
@@ -128,9 +128,9 @@ func (n *namer) field(entity string, f FieldOrName) {
 			return
 		}
 	}
-	info := amocrm.FieldInfo{ID: n.id(f.Name), Name: f.Name, Code: f.Code, Type: cmp.Or(f.Type, "text")}
+	info := dict.Field{ID: n.id(f.Name), Name: f.Name, Code: f.Code, Type: cmp.Or(f.Type, "text")}
 	for i, o := range f.Options {
-		info.Enums = append(info.Enums, amocrm.EnumInfo{ID: n.id(""), Value: o, Sort: i})
+		info.Enums = append(info.Enums, dict.Enum{ID: n.id(""), Value: o, Sort: i})
 	}
 	n.d.Fields[entity] = append(n.d.Fields[entity], info)
 }

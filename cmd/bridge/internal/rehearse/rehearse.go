@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
@@ -35,7 +35,7 @@ type Rehearsal struct {
 // Open makes a rehearsal of conn on box's account. from, unless it is nil, writes
 // the store to begin with: a copy of the real one, which then knows what the
 // bridge knows. Close removes everything.
-func Open(cfg *config.Config, conn *config.Connection, dict *amocrm.Dictionary, box *Sandbox, from func(path string) error) (r *Rehearsal, err error) {
+func Open(cfg *config.Config, conn *config.Connection, names *dict.Snapshot, box *Sandbox, from func(path string) error) (r *Rehearsal, err error) {
 	r = &Rehearsal{conn: conn.Name, box: box, done: make(chan uint64, 1)}
 	if r.dir, err = os.MkdirTemp("", "bridge-rehearsal-"); err != nil {
 		return nil, err
@@ -59,11 +59,11 @@ func Open(cfg *config.Config, conn *config.Connection, dict *amocrm.Dictionary, 
 	r.disp = delivery.New(r.st, noHooks{}, silent{}, log)
 	r.disp.OnEnd(func(seq uint64) { r.done <- seq })
 	shared := &delivery.Account{
-		Host: conn.AmoCRM.Host, CRM: box, Dict: func() *amocrm.Dictionary { return dict },
+		Host: conn.AmoCRM.Host, CRM: box, Dict: func() *dict.Snapshot { return names },
 		Doubtful: func() {}, Complete: func() bool { return false }, HearsContacts: func() bool { return false }, Idle: func() bool { return true },
 	}
-	r.disp.SetConnections([]*delivery.Connection{app.Delivery(conn, shared, dict)})
-	box.dict, box.ledger = dict, r.disp
+	r.disp.SetConnections([]*delivery.Connection{app.Delivery(conn, shared, names)})
+	box.dict, box.ledger = names, r.disp
 	return r, nil
 }
 

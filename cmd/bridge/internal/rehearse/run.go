@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -40,7 +40,7 @@ func (f *File) Run(ctx context.Context, cfg *config.Config, conn *config.Connect
 	return out, nil
 }
 
-func (f *File) run(ctx context.Context, cfg *config.Config, conn *config.Connection, dict *amocrm.Dictionary, c Case) (o Outcome, err error) {
+func (f *File) run(ctx context.Context, cfg *config.Config, conn *config.Connection, dict *dict.Snapshot, c Case) (o Outcome, err error) {
 	box := NewSandbox(nil)
 	if err := c.CRM.into(box, dict); err != nil {
 		return o, err
@@ -100,7 +100,7 @@ func (f *File) play(ctx context.Context, r *Rehearsal, events []Event) (last *ev
 }
 
 // into puts what is given into the sandbox.
-func (g CRM) into(box *Sandbox, d *amocrm.Dictionary) error {
+func (g CRM) into(box *Sandbox, d *dict.Snapshot) error {
 	box.dict = d
 	for _, c := range g.Contacts {
 		if c.ID <= 0 || c.ID >= FirstMadeUp {
@@ -126,7 +126,7 @@ func (g CRM) into(box *Sandbox, d *amocrm.Dictionary) error {
 	return nil
 }
 
-func (l Lead) entity(d *amocrm.Dictionary) (out event.Lead, err error) {
+func (l Lead) entity(d *dict.Snapshot) (out event.Lead, err error) {
 	if l.ID <= 0 || l.ID >= FirstMadeUp {
 		return out, fmt.Errorf("it needs an id")
 	}
@@ -158,7 +158,7 @@ func (l Lead) entity(d *amocrm.Dictionary) (out event.Lead, err error) {
 	return out, nil
 }
 
-func userOf(d *amocrm.Dictionary, name string) (int64, error) {
+func userOf(d *dict.Snapshot, name string) (int64, error) {
 	if name == "" {
 		return 0, nil
 	}
@@ -176,7 +176,7 @@ func multi(values []string) (out []event.Value) {
 	return out
 }
 
-func fieldValues(d *amocrm.Dictionary, entity string, given map[string]string) (map[int64]event.Values, error) {
+func fieldValues(d *dict.Snapshot, entity string, given map[string]string) (map[int64]event.Values, error) {
 	out := map[int64]event.Values{}
 	for name, v := range given {
 		f, ok := d.Field(entity, name)
@@ -263,7 +263,7 @@ func (m *Match) compare(what string, got *event.Match) (faults []string) {
 
 // ofChanges compares what was written with what is expected. Each expected change
 // takes the first one left that fits.
-func (x Expect) ofChanges(d *amocrm.Dictionary, wrote []event.Change) (faults []string) {
+func (x Expect) ofChanges(d *dict.Snapshot, wrote []event.Change) (faults []string) {
 	if x.Changes == nil {
 		return nil
 	}
@@ -310,7 +310,7 @@ func byRule(rule string) string {
 
 // compare says how a change differs from the wanted one; same is false if it is
 // about something else altogether.
-func (c Change) compare(d *amocrm.Dictionary, got event.Change) (diff []string, same bool) {
+func (c Change) compare(d *dict.Snapshot, got event.Change) (diff []string, same bool) {
 	if c.Op != string(got.Op) || c.Target != string(got.Target) || c.Rule != "" && c.Rule != got.Rule {
 		return nil, false
 	}
@@ -349,7 +349,7 @@ func (c Change) compare(d *amocrm.Dictionary, got event.Change) (diff []string, 
 
 // fits reports whether a written value is the wanted one; of a list, whether all
 // the wanted ones are in it.
-func fits(d *amocrm.Dictionary, key string, want, have any) bool {
+func fits(d *dict.Snapshot, key string, want, have any) bool {
 	if list, ok := want.([]any); ok {
 		values, ok := have.([]string)
 		if s, isText := have.(string); isText {

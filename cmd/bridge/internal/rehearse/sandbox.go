@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -39,7 +40,7 @@ type Sandbox struct {
 	delivery.CRM
 
 	real   app.Reader // nil: there is only what was put here
-	dict   *amocrm.Dictionary
+	dict   *dict.Snapshot
 	ledger amocrm.Ledger
 
 	mu        sync.Mutex

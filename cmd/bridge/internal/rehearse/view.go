@@ -8,13 +8,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
+	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
 // View is a change in people's words: what it writes, by name. Values are text or
 // lists of text; custom fields stand under their names.
-func View(d *amocrm.Dictionary, ch event.Change) map[string]any {
+func View(d *dict.Snapshot, ch event.Change) map[string]any {
 	var item map[string]any
 	if json.Unmarshal(ch.Item, &item) != nil {
 		item = map[string]any{}
@@ -61,7 +61,7 @@ func View(d *amocrm.Dictionary, ch event.Change) map[string]any {
 
 // viewFields adds custom fields: phones and e-mails under those words, everything
 // else under its name.
-func viewFields(d *amocrm.Dictionary, ch event.Change, item, v map[string]any) {
+func viewFields(d *dict.Snapshot, ch event.Change, item, v map[string]any) {
 	entity := "leads"
 	if ch.Target == event.OnContact {
 		entity = "contacts"
@@ -92,7 +92,7 @@ func one(values []string) any {
 	return values
 }
 
-func optionName(f amocrm.FieldInfo, id int64) string {
+func optionName(f dict.Field, id int64) string {
 	for _, e := range f.Enums {
 		if e.ID == id {
 			return e.Value
@@ -101,7 +101,7 @@ func optionName(f amocrm.FieldInfo, id int64) string {
 	return ""
 }
 
-func userName(d *amocrm.Dictionary, id int64) string {
+func userName(d *dict.Snapshot, id int64) string {
 	u, ok := d.UserByID(id)
 	if !ok {
 		return ""
@@ -111,7 +111,7 @@ func userName(d *amocrm.Dictionary, id int64) string {
 
 // stageName is a stage as a config may spell it: the two that end a lead have a
 // word of their own in every pipeline.
-func stageName(d *amocrm.Dictionary, pipeline, status int64) string {
+func stageName(d *dict.Snapshot, pipeline, status int64) string {
 	switch status {
 	case event.StatusWon:
 		return "won"
@@ -122,7 +122,7 @@ func stageName(d *amocrm.Dictionary, pipeline, status int64) string {
 }
 
 // Describe writes a change on one line, for a list of what was written.
-func Describe(d *amocrm.Dictionary, ch event.Change) string {
+func Describe(d *dict.Snapshot, ch event.Change) string {
 	v := View(d, ch)
 	keys := make([]string, 0, len(v))
 	for k := range v {

@@ -1,0 +1,54 @@
+package app_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+)
+
+// courierDoor brings amoCRM's hooks to the bridge that runs at the moment.
+type courierDoor struct{ lab *lab }
+
+// RoundTrip implements http.RoundTripper.
+func (c *courierDoor) RoundTrip(req *http.Request) (*http.Response, error) {
+	tr := &http.Transport{DialContext: c.lab.door.dial, DisableKeepAlives: true}
+	return tr.RoundTrip(req)
+}
+
+// lateWire has a write reach amoCRM when its sender has given up on it already.
+type lateWire struct {
+	*wire
+	late *atomic.Int64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *lateWire) RoundTrip(req *http.Request) (*http.Response, error) {
+	d := time.Duration(0)
+	if req.Method != http.MethodGet && w.state() == nil {
+		d = time.Duration(w.late.Swap(0))
+	}
+	if d == 0 {
+		return w.wire.RoundTrip(req)
+	}
+	body, _ := io.ReadAll(req.Body) // it is in memory
+	_ = req.Body.Close()
+	w.count(1)
+	defer w.count(-1)
+	w.told(requestLine(req, body))
+	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.WroteHeaderField != nil {
+		trace.WroteHeaderField("Host", []string{req.URL.Host})
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	in := httptest.NewRequest(req.Method, req.URL.String(), bytes.NewReader(body))
+	in.Header = req.Header.Clone()
+	go func() {
+		defer func() { _ = recover() }() // http.ErrAbortHandler, of another fault
+		time.Sleep(d)
+		w.amo.ServeHTTP(httptest.NewRecorder(), in)
+	}()
+	return nil, io.ErrUnexpectedEOF
+}
