@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/config"
 )
 
 type demoCmd struct {
@@ -38,7 +37,7 @@ func (c demoCmd) Run(e *env) error {
 	defer stop()
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
-		log = newLog(e.stderr, config.Log{Level: slog.LevelInfo})
+		log = newLog(e.stderr, "text", slog.LevelInfo)
 	}
 	if c.Exit && c.Admin == "127.0.0.1:9090" {
 		c.Admin = "127.0.0.1:0" // a port nobody needs to know must not be one somebody has

@@ -26,7 +26,9 @@ func (c runCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(e.stderr, cfg.Log)
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	log := newLog(e.stderr, cfg.Log.Format, level)
 	for _, w := range cfg.Warnings {
 		log.Warn(w.String())
 	}
@@ -43,7 +45,13 @@ func (c runCmd) Run(e *env) error {
 	defer signal.Stop(reload)
 	a, err := app.New(cfg, app.Options{
 		Version: versionText(), Log: log,
-		Reload: func() (*config.Config, error) { return loadConfig(c.Config) },
+		Reload: func() (*config.Config, error) {
+			cfg, err := loadConfig(c.Config)
+			if err == nil {
+				level.Set(cfg.Log.Level)
+			}
+			return cfg, err
+		},
 	})
 	if err != nil {
 		return outside{err}
@@ -57,11 +65,11 @@ func (c runCmd) Run(e *env) error {
 }
 
 // newLog makes the log as the config wants it; colours only for a terminal.
-func newLog(w io.Writer, cfg config.Log) *slog.Logger {
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: cfg.Level}))
+func newLog(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: cfg.Level, TimeFormat: "2006-01-02 15:04:05.000", NoColor: !isTerminal(w)}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "2006-01-02 15:04:05.000", NoColor: !isTerminal(w)}))
 }
 
 func isTerminal(w io.Writer) bool {

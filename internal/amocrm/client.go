@@ -220,6 +220,10 @@ type Account struct {
 // past by up to a second.
 func (c *Client) ServerTime() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
 
+// Idle reports whether the budget has room for more than one request and
+// nothing waits for it: then a search costs nobody anything.
+func (c *Client) Idle() bool { return c.queue.empty() && c.budget.Spare() }
+
 type traceKey struct{}
 
 // WithTrace returns a context whose requests are reported to fn, each after it

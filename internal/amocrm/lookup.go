@@ -21,47 +21,29 @@ const (
 // fields: every hit must be checked against the phone or e-mail that was meant
 // (amocrm-api.md §4.3). What was just created may not be found yet.
 func (c *Client) SearchContacts(ctx context.Context, query string, prio Priority) ([]event.Contact, error) {
-	if query == "" {
-		return nil, nil
-	}
-	q := limited(maxItems, "leads", "")
-	q.Set("query", query)
-	var found []event.Contact
-	err := pages(WithPriority(ctx, prio), c, "/api/v4/contacts", "contacts", q, maxSearchPages, func(e rest.Entity) bool {
-		found = append(found, e.Contact())
-		return true
-	})
-	return found, err
+	return search(WithPriority(ctx, prio), c, "contacts", "leads", query, maxSearchPages, rest.Entity.Contact)
 }
 
 // SearchCompanies asks for companies by name; hits come with IsCompany set and must
 // be compared with the name that was meant.
 func (c *Client) SearchCompanies(ctx context.Context, name string) ([]event.Contact, error) {
-	if name == "" {
-		return nil, nil
-	}
-	q := limited(maxItems, "", "")
-	q.Set("query", name)
-	var found []event.Contact
-	err := pages(ctx, c, "/api/v4/companies", "companies", q, 1, func(e rest.Entity) bool {
-		company := e.Contact()
-		company.IsCompany = true
-		found = append(found, company)
-		return true
-	})
-	return found, err
+	return search(ctx, c, "companies", "", name, 1, rest.Entity.Company)
 }
 
 // SearchLeads asks for leads by `query`, as a second look for a marker.
 func (c *Client) SearchLeads(ctx context.Context, query string) ([]event.Lead, error) {
+	return search(ctx, c, "leads", "contacts", query, 1, rest.Entity.Lead)
+}
+
+func search[T any](ctx context.Context, c *Client, entity, with, query string, most int, as func(rest.Entity) T) ([]T, error) {
 	if query == "" {
 		return nil, nil
 	}
-	q := limited(maxItems, "contacts", "")
+	q := limited(maxItems, with, "")
 	q.Set("query", query)
-	var found []event.Lead
-	err := pages(ctx, c, "/api/v4/leads", "leads", q, 1, func(e rest.Entity) bool {
-		found = append(found, e.Lead())
+	var found []T
+	err := pages(ctx, c, "/api/v4/"+entity, entity, q, most, func(e rest.Entity) bool {
+		found = append(found, as(e))
 		return true
 	})
 	return found, err
@@ -71,52 +53,32 @@ func (c *Client) SearchLeads(ctx context.Context, query string) ([]event.Lead, e
 // server's clock), newest first. The list is read from the entities themselves: no
 // search index stands in between. One list serves everybody who waits for it.
 func (c *Client) NewestLeads(ctx context.Context, since int64) ([]event.Lead, error) {
-	var found []event.Lead
-	seen := map[lenient.Number]bool{}
-	q := limited(maxItems, "contacts", "created_at")
-	err := pages(ctx, c, "/api/v4/leads", "leads", q, maxNewestPages, func(e rest.Entity) bool {
-		if int64(e.CreatedAt) < since {
-			return false
-		}
-		if !seen[e.ID] { // what is created meanwhile pushes entries to the next page
-			seen[e.ID] = true
-			found = append(found, e.Lead())
-		}
-		return true
-	})
-	return found, err
+	return newest(ctx, c, "leads", "contacts", "created_at", since, rest.Entity.Lead)
 }
 
 // NewestContacts is NewestLeads for contacts. They cannot be ordered by
 // creation (amocrm-api.md §4.3), but their ids rise with it.
 func (c *Client) NewestContacts(ctx context.Context, since int64) ([]event.Contact, error) {
-	var found []event.Contact
-	seen := map[lenient.Number]bool{}
-	q := limited(maxItems, "leads", "id")
-	err := pages(ctx, c, "/api/v4/contacts", "contacts", q, maxNewestPages, func(e rest.Entity) bool {
+	return newest(ctx, c, "contacts", "leads", "id", since, rest.Entity.Contact)
+}
+
+// NewestCompanies is NewestContacts for companies.
+func (c *Client) NewestCompanies(ctx context.Context, since int64) ([]event.Contact, error) {
+	return newest(ctx, c, "companies", "", "id", since, rest.Entity.Company)
+}
+
+func newest[T any](ctx context.Context, c *Client, entity, with, order string, since int64, as func(rest.Entity) T) ([]T, error) {
+	var found []T
+	seen := map[lenient.Number]bool{} // what is created meanwhile pushes entries to the next page
+	q := limited(maxItems, with, order)
+	err := pages(ctx, c, "/api/v4/"+entity, entity, q, maxNewestPages, func(e rest.Entity) bool {
 		if int64(e.CreatedAt) < since {
 			return false
 		}
 		if !seen[e.ID] {
 			seen[e.ID] = true
-			found = append(found, e.Contact())
+			found = append(found, as(e))
 		}
-		return true
-	})
-	return found, err
-}
-
-// NewestCompanies is NewestContacts for companies.
-func (c *Client) NewestCompanies(ctx context.Context, since int64) ([]event.Contact, error) {
-	var found []event.Contact
-	q := limited(maxItems, "", "id")
-	err := pages(ctx, c, "/api/v4/companies", "companies", q, maxNewestPages, func(e rest.Entity) bool {
-		if int64(e.CreatedAt) < since {
-			return false
-		}
-		company := e.Contact()
-		company.IsCompany = true
-		found = append(found, company)
 		return true
 	})
 	return found, err

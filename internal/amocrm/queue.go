@@ -93,6 +93,13 @@ func newQueue(batch int, spawn func()) *queue {
 	}
 }
 
+// empty reports whether nothing waits.
+func (q *queue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) == 0
+}
+
 // add puts a job in. An identical read that has not left yet takes the job's
 // callers over.
 func (q *queue) add(j *job) error {

@@ -188,17 +188,26 @@ func (a *App) pin(name string, accountID int64) error {
 	if accountID == 0 {
 		return nil
 	}
+	key := store.Key(name)
+	pinned := func(tx *store.Tx) (ok bool, err error) {
+		have, ok, err := store.Get[int64](tx, store.Pins, key)
+		if ok && have != accountID {
+			return true, errOtherAccount
+		}
+		return ok, err
+	}
+	var known bool
+	err := a.store.View(func(tx *store.Tx) (err error) {
+		known, err = pinned(tx)
+		return err
+	})
+	if known || err != nil {
+		return err
+	}
 	return a.store.Update(context.Background(), func(tx *store.Tx) error {
-		have, ok, err := store.Get[int64](tx, store.Pins, store.Key(name))
-		if err != nil {
+		if ok, err := pinned(tx); ok || err != nil {
 			return err
 		}
-		if ok && have != accountID {
-			return errOtherAccount
-		}
-		if ok {
-			return nil
-		}
-		return store.Set(tx, store.Pins, store.Key(name), accountID)
+		return store.Set(tx, store.Pins, key, accountID)
 	})
 }

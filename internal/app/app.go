@@ -37,6 +37,10 @@ const StoreFile = "bridge.db"
 // ends within ten seconds).
 const drain = 8 * time.Second
 
+// closing is how long the store may take to close after that: with the drain it
+// stays below ten seconds.
+const closing = 1500 * time.Millisecond
+
 // lastWords is how long writes that have left may take for their answers when
 // their account is closed.
 const lastWords = 4 * time.Second
@@ -110,7 +114,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 	a.disp = delivery.New(a.store, keeper, observer{a.metrics, newNames(), opt.Log, a.named}, opt.Log)
 	a.disp.OnEnd(a.barrier.lower)
 	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.disp.WaitCore), a.dirty)
-	a.intake = intake.New(intake.Config{Body: cfg.Limits.Body, Backlog: cfg.Limits.Backlog}, intake.Deps{
+	a.intake = intake.New(bounds(cfg), intake.Deps{
 		Journal: journal{a}, Pending: a.store.Pending, Replier: a.compose,
 		HookKind: hookKind, OAuth: a, Observer: a.metrics, Log: opt.Log,
 	})
@@ -243,10 +247,19 @@ func (a *App) Close() {
 			_ = l.Close()
 		}
 	}
-	if a.store != nil {
-		if err := a.store.Close(); err != nil {
-			a.log.Error("cannot close the store", "error", err)
-		}
+	if a.store == nil {
+		return
+	}
+	soon, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	if !within(soon, a.closeStore) {
+		a.log.Warn("the disk is slow; the store is left as a power cut would leave it, which loses nothing")
+	}
+}
+
+func (a *App) closeStore() {
+	if err := a.store.Close(); err != nil {
+		a.log.Error("cannot close the store", "error", err)
 	}
 }
 

@@ -162,6 +162,7 @@ func TestCanaries_RequestsThatAreNone(t *testing.T) {
 		"a coding that is none": "POST " + path + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: " + p.Email + "\r\n\r\n" + body,
 		"an expectation":        "POST " + path + " HTTP/1.1\r\nHost: x\r\nExpect: " + p.Email + "\r\nContent-Length: 2\r\n\r\n{}",
 		"a chunk that is none":  "POST " + path + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + p.Phone + "\r\n\r\n",
+		"a body cut short":      "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n" + body,
 		"a trailer of none":     "POST " + path + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + p.Email + "\r\n\r\n",
 		"a path of a person":    "POST /" + p.Email + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 		"an escape that is bad": "POST " + path + "%zz HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -178,6 +179,20 @@ func TestCanaries_RequestsThatAreNone(t *testing.T) {
 			_ = c.Close()
 			w.watch.Scan("answer to "+name, canary.Anything, answer)
 		}
+	}
+}
+
+// Names that a rule takes from a visitor are in no account; the log does not say them.
+func TestCanaries_NamesThatAreAVisitors(t *testing.T) {
+	w := newWorld(t, setup{conn: `rules:
+  - name: r
+    on: [chat_accepted]
+    contact: {create: true, name: '{{ visitor.name }}', phone: '{{ visitor.phone }}', responsible: '{{ visitor.email }}', fields: {Город: '{{ visitor.email }}'}}
+    lead: {create: true, pipeline: '{{ visitor.phone }}', stage: '{{ visitor.email }}', responsible: '{{ visitor.phone }}', tags: ['{{ visitor.email }}']}
+`})
+	w.tell(ivan().accepted())
+	if w.last("chat_accepted").Warnings == nil || len(w.watch.Holding("does not have a name")) == 0 {
+		t.Error("nobody missed a name")
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ func (a *App) apply(cfg *config.Config) {
 	for name, c := range a.conns {
 		if cfg.Connection(name) == nil {
 			a.removed[name] = c.cfg.AmoCRM.Account
+			a.metrics.Drop(name)
 		}
 	}
 	a.cfg = cfg
@@ -62,8 +64,16 @@ func (a *App) apply(cfg *config.Config) {
 		}
 	}
 	a.mu.Unlock()
+	a.intake.SetConfig(bounds(cfg))
+	a.store.SetFreeSpace(uint64(cfg.Limits.FreeSpace))
+	a.console.SetToken(cfg.Admin.Token.Reveal())
 	a.frozen(cfg)
 	a.connect()
+}
+
+// bounds are the public listener's.
+func bounds(cfg *config.Config) intake.Config {
+	return intake.Config{Body: cfg.Limits.Body, Backlog: cfg.Limits.Backlog}
 }
 
 // frozen remembers the connections that the store knows and the config does not:
@@ -121,8 +131,13 @@ func (a *App) connect() {
 			work = append(work, delivered(r.cfg, r.account, nil))
 			continue
 		}
-		if r.refused = a.pin(name, dict.AccountID); r.refused != nil {
-			a.log.Error("connection not worked", "connection", name, "error", r.refused)
+		if err := a.pin(name, dict.AccountID); errors.Is(err, errOtherAccount) {
+			r.refused = err
+			a.log.Error("connection not worked", "connection", name, "error", err)
+			continue
+		} else if err != nil { // the disk's trouble: housekeeping tries again
+			a.log.Error("connection not worked yet", "connection", name, "error", err)
+			work = append(work, delivered(r.cfg, r.account, nil))
 			continue
 		}
 		r.known = true

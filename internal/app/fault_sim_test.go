@@ -257,26 +257,21 @@ func (s *sim) jump() {
 		time.Sleep(by)
 		s.l.start()
 	case 1:
-		by = time.Duration(s.rnd.Int64N(int64(back())))
+		by = time.Duration(s.rnd.Int64N(int64(back)))
 		s.note("the clock was set back by %v", by)
 		s.l.stop()
 		s.ahead += by
 		putOff(s.l, by)
 		s.l.start()
 	default:
-		by = time.Duration(s.rnd.Int64N(int64(2*back()))) - back()
+		by = time.Duration(s.rnd.Int64N(int64(2*back))) - back
 		s.note("amoCRM's clock moved by %v", by)
 		s.ahead += by
 	}
 }
 
 // back is the most a clock is set back.
-func back() time.Duration {
-	if *simOpen {
-		return time.Hour
-	}
-	return 4 * time.Second
-}
+const back = time.Hour
 
 // someone is a visitor: a new one, or one who was here before.
 func (s *sim) someone() *simPerson {

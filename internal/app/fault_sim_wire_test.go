@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"bytes"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -51,4 +53,17 @@ func (w *lateWire) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.amo.ServeHTTP(httptest.NewRecorder(), in)
 	}()
 	return nil, io.ErrUnexpectedEOF
+}
+
+// count keeps the numbers of requests: one more left, or came back.
+func (w *wire) count(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent += max(n, 0)
+	w.waiting += n
+}
+
+// requestLine tells requests apart that differ in anything, time included.
+func requestLine(req *http.Request, body []byte) string {
+	return fmt.Sprintf("%s %s %s %x", time.Now().Format(time.RFC3339Nano), req.Method, req.URL.RequestURI(), crc32.ChecksumIEEE(body))
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
@@ -411,14 +410,6 @@ func (w *wire) state() error {
 	return nil
 }
 
-// count keeps the numbers of requests: one more left, or came back.
-func (w *wire) count(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sent += max(n, 0)
-	w.waiting += n
-}
-
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := w.state(); err != nil || strings.HasSuffix(req.URL.Host, ":4") { // nobody listens there
@@ -501,9 +492,4 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 	}
 	return nil, &net.OpError{Op: "dial", Net: "pipe", Err: net.ErrClosed}
-}
-
-// requestLine tells requests apart that differ in anything, time included.
-func requestLine(req *http.Request, body []byte) string {
-	return fmt.Sprintf("%s %s %s %x", time.Now().Format(time.RFC3339Nano), req.Method, req.URL.RequestURI(), crc32.ChecksumIEEE(body))
 }

@@ -37,6 +37,7 @@ func (a *App) housekeeping(ctx context.Context) {
 		case <-t.C:
 		}
 		a.alive(ctx)
+		a.unpinned()
 		now := time.Now()
 		// Sub uses the monotonic clock, Round(0) the wall: their difference is a leap.
 		if leap := now.Round(0).Sub(last.Round(0)) - now.Sub(last); leap > jump {
@@ -46,6 +47,17 @@ func (a *App) housekeeping(ctx context.Context) {
 		last = now
 		if n%purgeEvery == 0 && !now.Before(notBefore) {
 			a.purge(ctx, now)
+		}
+	}
+}
+
+// unpinned takes up the connections whose account could not be written down
+// when its dictionary came, because the disk was full.
+func (a *App) unpinned() {
+	for _, r := range a.running() {
+		if !r.known && r.refused == nil && r.account.keeper.Dict() != nil {
+			a.connect()
+			return
 		}
 	}
 }

@@ -37,8 +37,7 @@ type Config struct {
 	Connections []*Connection // in the order of the file
 	Warnings    []Problem     // what is legal and probably not meant
 
-	places map[string]Pos
-	vocab  Vocabulary
+	vocab Vocabulary
 }
 
 // TLS is how the public listener serves HTTPS: with the files Cert and Key, or
@@ -219,13 +218,6 @@ func (c *Config) Connection(name string) *Connection {
 		}
 	}
 	return nil
-}
-
-// Place returns where the value of a key stands, by the key's path
-// ("connections.shop.amocrm.token"); ok is false if it is left out.
-func (c *Config) Place(path string) (at Pos, ok bool) {
-	at, ok = c.places[path]
-	return at, ok
 }
 
 func newConfig(file string, v Vocabulary) *Config {

@@ -22,6 +22,7 @@ func Diff(before, after *Config) Change {
 		{"data", before.Data == after.Data},
 		{"tls", before.TLS.equal(after.TLS)},
 		{"admin.listen", before.Admin.Listen == after.Admin.Listen},
+		{"log.format", before.Log.Format == after.Log.Format},
 	} {
 		if !k.same {
 			c.Restart = append(c.Restart, k.key)

@@ -300,17 +300,6 @@ func TestParse_ReferencesNameWhatTheAccountMustHave(t *testing.T) {
 	}
 }
 
-func TestParse_Place(t *testing.T) {
-	t.Parallel()
-	cfg := good(t, ten)
-	if at, ok := cfg.Place("connections.shop.amocrm.token"); !ok || at != (config.Pos{Line: 8, Col: 14}) {
-		t.Errorf("token at %v, %v", at, ok)
-	}
-	if _, ok := cfg.Place("connections.shop.timezone"); ok {
-		t.Error("a key that is left out has a place")
-	}
-}
-
 func TestParse_Warnings(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, data, want string }{

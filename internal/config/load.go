@@ -58,6 +58,6 @@ func parse(
 	if wrong := r.Problems(); wrong != nil {
 		return nil, false, wrong
 	}
-	c.places, c.Warnings = r.Places(), r.Warnings()
+	c.Warnings = r.Warnings()
 	return c, r.LiteralSecret(), nil
 }

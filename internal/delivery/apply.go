@@ -42,6 +42,9 @@ func (j *job) apply(ctx context.Context) event.Ending {
 		case event.Snooze, event.Cut:
 			return end // the account's trouble, or the end: the others would fare no better
 		default:
+			if !j.ev.Frozen {
+				return end // to be mapped anew: the list is another one by now
+			}
 			if worst == nil {
 				worst = end
 			}

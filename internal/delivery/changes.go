@@ -48,6 +48,9 @@ func (j *job) changes(ctx context.Context, in *mapping.Input, f *found, want eve
 			return nil, nil, err
 		}
 	}
+	if err := b.placed(ctx); err != nil {
+		return nil, nil, err
+	}
 	return b.list, b.skip, nil
 }
 

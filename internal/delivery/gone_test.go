@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +47,62 @@ func TestGone_MadeByTheEventItself(t *testing.T) {
 				}
 				if n := y.crm.tries(); n > 5 {
 					t.Errorf("%d requests", n)
+				}
+			})
+		})
+	}
+}
+
+// … also where the lead was found and the event has more than one thing to add, of
+// which some stand, and where amoCRM is away in between.
+func TestGone_WhatIsStillToBeAddedFindsAnotherPlace(t *testing.T) {
+	for name, away := range map[string]bool{"at once": false, "amoCRM is away in between": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(c *Connection) { c.NoteLimit = 300 }, func(t *testing.T, y *yard) {
+				y.run()
+				y.post(chat("chat_accepted", 1, ""))
+				pass(time.Second)
+				var notes int
+				var gone int64
+				y.refuseIf(func(w amocrm.Write) *amocrm.Refused {
+					if w.Endpoint != amocrm.PostNotes {
+						return nil
+					}
+					y.crm.mu.Lock()
+					defer y.crm.mu.Unlock()
+					if notes++; notes == 2 { // the first part stands
+						gone = w.EntityID
+						delete(y.crm.leads, gone)
+						y.crm.paused = away
+					}
+					if w.EntityID == gone {
+						return refusal("entity_id")
+					}
+					return nil
+				})
+				seq := y.post(chat("chat_finished", 1, said(strings.Repeat("long story ", 80), 100)))
+				pass(time.Minute)
+				if away {
+					y.is(seq, event.Pending, "")
+					y.crm.set(func() { y.crm.paused = false })
+					y.d.Kick()
+				}
+				pass(time.Hour)
+				y.is(seq, event.Done, "")
+				equal(t, "leads", y.crm.made(), 1)
+				equal(t, "leads it was put on", len(y.crm.notes), 2)
+				var all []string
+				for _, list := range y.crm.notes {
+					for _, n := range list {
+						all = append(all, n.Text)
+					}
+				}
+				slices.Sort(all)
+				if len(all) < 3 || len(slices.Compact(all)) != len(all) {
+					t.Errorf("%d parts: %q", len(all), all)
+				}
+				if n := strings.Count(strings.Join(all, ""), "long story"); n < 75 {
+					t.Errorf("%d of 80 words arrived", n)
 				}
 			})
 		})

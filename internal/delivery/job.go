@@ -37,8 +37,9 @@ type job struct {
 	learned int   // how many effects came before the decision what to write
 	broken  error // an effect panicked: the store cannot be told of this event
 
-	state  // what is known locally
-	unlock []func()
+	state                       // what is known locally
+	leadsThen map[int64][]int64 // by contact: its leads as they were known when it was found
+	unlock    []func()
 }
 
 // run makes the attempt and writes down how it ended.
@@ -205,7 +206,12 @@ func (j *job) undecide() {
 		return
 	}
 	j.effects = j.effects[:min(j.learned, len(j.effects))]
-	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
+	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open && ch.Error != displaced })
+	for i := range j.ev.Changes {
+		if ch := &j.ev.Changes[i]; ch.State == event.Open {
+			ch.State = event.Dropped // displaced still
+		}
+	}
 }
 
 // putOff burns an attempt.

@@ -97,7 +97,7 @@ func (j *job) leadMade(ch event.Change, res amocrm.Result) {
 	now := time.Now()
 	j.effect(func(tx *store.Tx) error {
 		if cid != 0 {
-			if err := addLeadToContact(tx, j.c.Name, cid, res.ID); err != nil {
+			if err := j.addLeadToContact(tx, cid, res.ID); err != nil {
 				return err
 			}
 		}
@@ -268,7 +268,7 @@ func (j *job) linked(ch event.Change) {
 		if err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) { c.Lead.ContactIDs = []int64{cid} }); err != nil {
 			return err
 		}
-		if err := addLeadToContact(tx, j.c.Name, cid, ch.EntityID); err != nil {
+		if err := j.addLeadToContact(tx, cid, ch.EntityID); err != nil {
 			return err
 		}
 		c := tx.Client(j.c.Name, j.client.ID)
@@ -311,8 +311,8 @@ func (j *job) added(ch event.Change, amoID int64) {
 	}
 }
 
-func addLeadToContact(tx *store.Tx, conn string, contactID, leadID int64) error {
-	return changeRecord(tx, store.Cards, store.Key(conn, "contact", id(contactID)), func(c *event.ContactCard) {
+func (j *job) addLeadToContact(tx *store.Tx, contactID, leadID int64) error {
+	return j.contactCards(tx, contactID, func(c *event.ContactCard) {
 		c.Contact.ID = contactID
 		if !slices.Contains(c.Contact.LeadIDs, leadID) {
 			c.Contact.LeadIDs = append(c.Contact.LeadIDs, leadID)
@@ -330,46 +330,6 @@ func (j *job) after(context.Context) event.Ending {
 		j.effect(func(tx *store.Tx) error { return Forget(tx, j.c.Name, j.client.ID) })
 	}
 	return event.Finished{}
-}
-
-// gone recognises a refusal whose cause is that the linked contact or lead is no
-// longer there: the links are dropped and the event is mapped anew.
-func (j *job) gone(ctx context.Context, i int, r *amocrm.Refused) (bool, event.Ending) {
-	ch := j.ev.Changes[i]
-	suspects := strings.Contains(r.Path, "contacts.0.id") || strings.Contains(r.Path, "entity_id") || r.Path == "id" || r.Status == 404 || strings.Contains(r.Detail, "not found")
-	if !suspects {
-		return false, nil
-	}
-	cid, lid := j.resolved(event.OnContact), j.resolved(event.OnLead)
-	if ch.Op == event.OpCreate && (ch.Target == event.OnLead || ch.Target == event.OnContact) {
-		lid = 0
-	}
-	missing := false
-	if cid != 0 {
-		if _, ok, err := j.c.Account.CRM.Contact(ctx, cid); err != nil {
-			return true, ended(ctx, err)
-		} else if !ok {
-			j.dropContact(cid)
-			missing = true
-		}
-	}
-	if lid != 0 {
-		if l, ok, err := j.c.Account.CRM.Lead(ctx, lid); err != nil {
-			return true, ended(ctx, err)
-		} else if !ok || l.Deleted {
-			j.effect(func(tx *store.Tx) error { return DropLead(tx, j.c.Name, lid) })
-			missing = true
-		}
-	}
-	if !missing {
-		return false, nil
-	}
-	j.warn("what this event was linked to is gone from amoCRM; it was mapped anew")
-	j.mu.Lock()
-	j.ev.Frozen, j.learned = false, len(j.effects)
-	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
-	j.mu.Unlock()
-	return true, event.Retry{Err: r}
 }
 
 func itemOf(ch event.Change) map[string]any {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 const other = "other"
@@ -102,6 +103,39 @@ func TestPhones_AddedMeanwhileAreKept(t *testing.T) {
 				pass(time.Second)
 				pass(time.Minute)
 				same(t, "phones", y.phones(), []string{p1, p2, p3})
+			})
+		})
+	}
+}
+
+// Two clients of one contact, of one connection or of two, come at the same moment
+// with phones of their own: the second finds the lead that the first one made.
+func TestLead_OfOneContactIsMadeOnce(t *testing.T) {
+	for name, connections := range map[string][2]string{"one connection": {shop, shop}, "two connections": {shop, other}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, y *yard) {
+				y.second()
+				const p1, p2 = "+79160000001", "+79160000002"
+				c := event.Contact{ID: 5, Phones: []event.Value{{Text: p1}, {Text: p2}}}
+				y.crm.contacts[5] = c
+				y.update(func(tx *store.Tx) error {
+					for i, client := range []string{"1", "7"} {
+						if err := tx.PutClient(connections[i], &event.Client{ID: client, ContactID: 5, Described: true}); err != nil {
+							return err
+						}
+						card := event.ContactCard{Contact: c, ReadAt: time.Now()}
+						if err := store.Set(tx, store.Cards, store.Key(connections[i], "contact", "5"), card); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				y.crm.before = func(amocrm.Write) error { time.Sleep(time.Second); return nil }
+				y.run()
+				y.postTo(connections[0], calls("chat_accepted", 1, p1))
+				y.postTo(connections[1], calls("chat_accepted", 7, p2))
+				pass(time.Minute)
+				equal(t, "leads", y.crm.made(), 1)
 			})
 		})
 	}

@@ -300,10 +300,20 @@ func (j *job) holdContact(ctx context.Context, f *found) error {
 	j.unlock = append(j.unlock, release)
 	return j.d.store.View(func(tx *store.Tx) error {
 		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(f.contact.Contact.ID)))
-		if err == nil && ok && card.ReadAt.After(f.contact.ReadAt) {
-			*f.contact = card
+		if err != nil || !ok {
+			return err
 		}
-		return err
+		if card.ReadAt.After(f.contact.ReadAt) {
+			*f.contact = card
+			return nil
+		}
+		then, known := j.leadsThen[card.Contact.ID]
+		for _, l := range card.Contact.LeadIDs {
+			if known && !slices.Contains(then, l) && !slices.Contains(f.contact.Contact.LeadIDs, l) {
+				f.contact.Contact.LeadIDs = append(slices.Clip(f.contact.Contact.LeadIDs), l) // made while this event waited
+			}
+		}
+		return nil
 	})
 }
 

@@ -224,6 +224,10 @@ func (j *job) contactCard(ctx context.Context, contactID int64) (*event.ContactC
 	if err != nil {
 		return nil, err
 	}
+	if j.leadsThen == nil {
+		j.leadsThen = map[int64][]int64{}
+	}
+	j.leadsThen[contactID] = slices.Clone(card.Contact.LeadIDs)
 	if ok && card.Contact.Deleted {
 		j.dropContact(contactID)
 		return nil, nil

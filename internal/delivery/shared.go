@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -93,14 +94,7 @@ func beside(field map[string]any, standing []event.Value, keys func(...string) [
 		if slices.Contains(texts, v.Text) || slices.ContainsFunc(keys(v.Text), same) {
 			continue
 		}
-		value := map[string]any{"value": v.Text}
-		switch {
-		case v.EnumID != 0:
-			value["enum_id"] = v.EnumID
-		case v.Enum != "":
-			value["enum_code"] = v.Enum
-		}
-		all = append(all, value)
+		all = append(all, items.Multitext(v))
 	}
 	return all
 }

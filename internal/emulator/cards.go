@@ -201,10 +201,7 @@ func (c *call) cardsCreate() answer {
 	kind := c.vars["kind"]
 	items, bad := c.items(250)
 	if bad == nil {
-		bad = c.validate(kind, true, items, c.a.cardSchema(kind, true), crossCheck)
-	}
-	if bad == nil && kind == leads {
-		bad = c.checkLoss(items)
+		bad = c.validateCards(kind, true, items, c.a.cardSchema(kind, true))
 	}
 	if bad != nil {
 		return *bad
@@ -223,10 +220,7 @@ func (c *call) cardsPatch() answer {
 	if bad == nil {
 		s := c.a.cardSchema(kind, false)
 		s["id"] = spec{kind: integer, required: true, check: existing(kind)}
-		bad = c.validate(kind, false, items, s, crossCheck)
-	}
-	if bad == nil && kind == leads {
-		bad = c.checkLoss(items)
+		bad = c.validateCards(kind, false, items, s)
 	}
 	if bad != nil {
 		return *bad
@@ -251,13 +245,9 @@ func (c *call) cardPatch() answer {
 		return *bad
 	}
 	s := c.a.cardSchema(kind, false)
-	s["id"] = spec{kind: integer}
 	item["id"] = json.Number(c.vars["id"])
 	s["id"] = spec{kind: integer, check: existing(kind)}
-	if bad = c.validate(kind, false, []obj{item}, s, crossCheck); bad == nil && kind == leads {
-		bad = c.checkLoss([]obj{item})
-	}
-	if bad != nil {
+	if bad = c.validateCards(kind, false, []obj{item}, s); bad != nil {
 		return *bad
 	}
 	r := c.patchCard(kind, c.id(), item)
@@ -273,6 +263,14 @@ func (c *call) patchCard(kind string, id int64, item obj) *Record {
 		c.a.referee.lost([]string{"tags of " + strings.TrimSuffix(kind, "s") + " " + itoa(id)})
 	}
 	return r
+}
+
+// validateCards is validate for cards, and what a card's fields forbid each other.
+func (c *call) validateCards(kind string, create bool, items []obj, s schema) *answer {
+	if bad := c.validate(kind, create, items, s, crossCheck); bad != nil || kind != leads {
+		return bad
+	}
+	return c.checkLoss(items)
 }
 
 // checkLoss refuses a loss reason on a lead that is not lost, whole batch and

@@ -1,7 +1,8 @@
 // Package emulator is an amoCRM account in memory: its REST API with its
 // validation, limits and error bodies, its OAuth endpoints, its web hooks, a
 // manager's hand that works in it, faults to inject and a referee who writes
-// down what a client did wrong. It also plays the visitors of Jivo.
+// down what a client did wrong. Its hooks go out through post; the visitors who
+// chat on a site are played by site.
 //
 // It is written from the project's fact sheet (amocrm-api.md) alone and shares
 // no code with the product, so that a misreading on one side shows up as a

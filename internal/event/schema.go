@@ -1,10 +1,5 @@
 package event
 
-import (
-	"maps"
-	"slices"
-)
-
 // Object is a decoded JSON object in normal form: every documented field is
 // present with its zero value, ids are strings, lists are []any, objects are
 // Objects as plain map[string]any, whole numbers declared so are int, other
@@ -102,6 +97,3 @@ func unite(a, b *Type) *Type {
 }
 
 func isText(t *Type) bool { return t.Basic == String || t.Basic == ID }
-
-// Names returns the field names of a struct, sorted.
-func (t *Type) Names() []string { return slices.Sorted(maps.Keys(t.Fields)) }

@@ -34,7 +34,7 @@ func decode(t testing.TB, body string) *Message {
 // seen is everything the package says of one event.
 type seen struct {
 	Kind, Client, Chat, Deal, Task, Widget string
-	HasContact, Described                  bool
+	Described                              bool
 	Agents                                 []event.Agent `json:",omitempty"`
 	Dedup                                  event.Dedup
 	Coercions                              []string      `json:",omitempty"`
@@ -48,7 +48,7 @@ func look(m *Message) seen {
 	changed, described := m.Describe(c, "RU", noon)
 	s := seen{
 		Kind: m.Kind, Client: m.Client, Chat: m.Chat, Deal: m.Deal, Task: m.Task, Widget: m.Widget,
-		HasContact: m.HasContact(), Described: described, Agents: m.Agents, Dedup: m.Dedup(),
+		Described: described, Agents: m.Agents, Dedup: m.Dedup(),
 		Coercions: m.Coercions, Touch: m.Touch(noon), Fields: m.Fields,
 	}
 	if changed {
@@ -298,8 +298,8 @@ func TestDecode_UnknownNames(t *testing.T) {
 		if m.Known || m.Kind != want {
 			t.Errorf("%s: kind %q known %v, want %q", body, m.Kind, m.Known, want)
 		}
-		if m.Dedup() != (event.Dedup{}) || m.HasContact() || m.Touch(noon) != nil {
-			t.Errorf("%s: an unknown event has a key, contact or touch", body)
+		if m.Dedup() != (event.Dedup{}) || m.Touch(noon) != nil {
+			t.Errorf("%s: an unknown event has a key or touch", body)
 		}
 	}
 	m := decode(t, `{"event_name":"chat_started","chat_id":5,"visitor":{"number":7},"price":1.5,"big":123456789012345678901,"list":[null,true]}`)

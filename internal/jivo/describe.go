@@ -11,19 +11,6 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/phone"
 )
 
-// HasContact reports whether the event itself has a phone or an e-mail of its
-// person: the visitor's, the caller's, or one of contacts[].
-func (m *Message) HasContact() bool {
-	if !m.Known {
-		return false
-	}
-	p := m.person()
-	usable := func(raw string) bool { return phone.Soft(raw, "") != "" }
-	address := func(raw string) bool { return phone.Email(raw) != "" }
-	return slices.ContainsFunc(p.phones, usable) || slices.ContainsFunc(p.emails, address) ||
-		usable(text(m.Fields, "call", "phone"))
-}
-
 // Describe merges what the event says of the person into the picture of that
 // client. Nothing is ever blanked by an empty, null or placeholder value, and
 // phones and e-mails are only added; a list of tags that came replaces the one

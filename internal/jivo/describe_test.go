@@ -236,27 +236,6 @@ func TestDescribe_ContactsOfTheCRMStream(t *testing.T) {
 	}
 }
 
-func TestHasContact(t *testing.T) {
-	for body, want := range map[string]bool{
-		`{"event_name":"chat_accepted","visitor":{"phone":"+79990000001"}}`:                                                       true,
-		`{"event_name":"chat_accepted","visitor":{"email":"a@b.cc"}}`:                                                             true,
-		`{"event_name":"chat_accepted","visitor":{"name":"x","number":1}}`:                                                        false,
-		`{"event_name":"chat_accepted","visitor":{"phone":"-","email":"no"}}`:                                                     false,
-		`{"event_name":"chat_accepted","agent":{"phone":"+79990000001","email":"a@b.cc"}}`:                                        false,
-		`{"event_name":"call_event","call":{"phone":"+79990000001"}}`:                                                             true,
-		`{"event_name":"call_event","visitor":{"phone":"x"},"call":{"phone":"+79990000001"}}`:                                     true,
-		`{"event_name":"created_client","contacts":[{"contact_type":"phone","contact":"89990000001"}]}`:                           true,
-		`{"event_name":"assigned_status","client":{"contacts":[{"contact_type":"email","contact":"a@b.cc"}]}}`:                    true,
-		`{"event_name":"created_client","contacts":[]}`:                                                                           false,
-		`{"event_name":"created_deal","client":{"client_id":1}}`:                                                                  false,
-		`{"event_name":"chat_finished","agents":[{"email":"a@b.cc","phone":"+79990000001"}],"assigned_agent":{"email":"a@b.cc"}}`: false,
-	} {
-		if got := decode(t, body).HasContact(); got != want {
-			t.Errorf("%s: %v", body, got)
-		}
-	}
-}
-
 func TestTouch_KeepsSixteenMarks(t *testing.T) {
 	var marks strings.Builder
 	for i := range 100 {

@@ -42,9 +42,9 @@ func (s *Store) Append(ctx context.Context, in event.Incoming) (Appended, error)
 
 func (s *Store) reserve(source event.Source) uint64 {
 	if source == event.AmoCRM {
-		return 2 * s.opt.FreeSpace
+		return 2 * s.freeSpace.Load()
 	}
-	return s.opt.FreeSpace
+	return s.freeSpace.Load()
 }
 
 func (t *Tx) append(in event.Incoming) (Appended, error) {

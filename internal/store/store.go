@@ -57,6 +57,7 @@ type Store struct {
 
 	broken     atomic.Pointer[error]
 	lastCommit atomic.Int64 // unix nanoseconds of the last good commit
+	freeSpace  atomic.Uint64
 
 	// Of the writer's goroutine alone.
 	fullUntil time.Time // after ENOSPC nothing is tried before
@@ -104,6 +105,7 @@ func Open(o Options) (*Store, error) {
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		wake: make(chan struct{}, 1), counts: map[string]*tally{},
 	}
+	s.SetFreeSpace(o.FreeSpace)
 	if err := s.View(s.countAll); err != nil {
 		_ = db.Close()
 		return nil, &OpenError{Path: o.Path, Err: err}
@@ -117,6 +119,9 @@ func Open(o Options) (*Store, error) {
 	go s.write()
 	return s, nil
 }
+
+// SetFreeSpace changes Options.FreeSpace for what is appended from now on.
+func (s *Store) SetFreeSpace(bytes uint64) { s.freeSpace.Store(bytes) }
 
 // Close answers what was already taken, stops the writer and closes the file.
 // It may be called twice; reads still running are waited for.
@@ -239,7 +244,7 @@ func (s *Store) Writable(ctx context.Context) error {
 	if s.opt.ReadOnly {
 		return ErrReadOnly
 	}
-	if s.short(s.opt.FreeSpace) {
+	if s.short(s.freeSpace.Load()) {
 		return ErrFull
 	}
 	if time.Since(time.Unix(0, s.lastCommit.Load())) < fresh {

@@ -13,7 +13,7 @@ import (
 // users, custom fields, loss reasons (amocrm-api.md §4.1, §4.9, §4.10). It is
 // immutable once loaded: do not change its fields after the first look-up.
 // Every method may be called from many goroutines, and on a nil or zero
-// Dictionary, which knows nothing. Names are compared without regard to case,
+// Snapshot, which knows nothing. Names are compared without regard to case,
 // surrounding or doubled space, ё/е and Unicode composition.
 type Snapshot struct {
 	AccountID      int64  `json:"account_id"`
@@ -103,7 +103,7 @@ type TaskType struct {
 }
 
 // index holds the look-ups, built at the first question so that a
-// Dictionary decoded from JSON or written as a literal works like a loaded one.
+// Snapshot decoded from JSON or written as a literal works like a loaded one.
 type index struct {
 	pipelines  map[int64]*Pipeline
 	byPipeline map[string]*Pipeline

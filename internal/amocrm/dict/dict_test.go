@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +275,21 @@ func TestDictionary_EmptyKnowsNothingAndBearsEveryQuestion(t *testing.T) {
 		if s := d.PipelineName(1) + d.StageName(1, 142) + d.UserName(1); s != "" || d.Location() != nil || d.Nearest(KindStage, "x") != nil || d.NearestStage(1, "x") != nil {
 			t.Error("something has a name")
 		}
+	}
+}
+
+// The tests of items have no far end to load from: theirs is this account, kept.
+func TestDictionary_OfItemsTestsIsTheDemoAccounts(t *testing.T) {
+	kept, err := os.ReadFile("../items/testdata/dictionary.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := json.MarshalIndent(demoDictionary(t), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(kept) != string(loaded)+"\n" {
+		t.Errorf("it should read:\n%s", loaded)
 	}
 }
 

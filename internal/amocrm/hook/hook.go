@@ -216,7 +216,7 @@ func (d Decoder) lead(it *Item, n *node) {
 		ResponsibleID: n.num("responsible_user_id"), LossReasonID: n.num("loss_reason_id"),
 		CreatedAt: d.time(n, "created_at", "date_create"), UpdatedAt: d.time(n, "updated_at", "last_modified"),
 		ClosedAt: d.time(n, "closed_at", "date_close"),
-		Fields:   hookFields(n.at("custom_fields")), Tags: hookTags(n.at("tags")),
+		Fields:   readFields(n.at("custom_fields")), Tags: readTags(n.at("tags")),
 		CompanyID: n.num("linked_company_id"), Deleted: it.Action == "delete", Partial: true,
 	}
 	it.Thin = it.Action != "delete" && !n.has("name") && !n.has("price")
@@ -226,7 +226,7 @@ func (d Decoder) contact(it *Item, n *node) {
 	c := &event.Contact{
 		ID: it.ID, Name: unescaped(n.str("name")), ResponsibleID: n.num("responsible_user_id"),
 		CreatedAt: d.time(n, "created_at", "date_create"), UpdatedAt: d.time(n, "updated_at", "last_modified"),
-		Fields: hookFields(n.at("custom_fields")), Tags: hookTags(n.at("tags")),
+		Fields: readFields(n.at("custom_fields")), Tags: readTags(n.at("tags")),
 		CompanyID: n.num("linked_company_id"), Company: unescaped(n.str("company_name")),
 		IsCompany: it.Entity == spelling.Companies, Deleted: it.Action == "delete", Partial: true,
 	}
@@ -234,9 +234,9 @@ func (d Decoder) contact(it *Item, n *node) {
 	for _, f := range fields {
 		switch f.str("code") {
 		case spelling.CodePhone:
-			c.Phones = hookValues(f.at("values"))
+			c.Phones = readValues(f.at("values"))
 		case spelling.CodeEmail:
-			c.Emails = hookValues(f.at("values"))
+			c.Emails = readValues(f.at("values"))
 		}
 	}
 	if linked := n.at("linked_leads_id"); linked != nil {
@@ -377,12 +377,12 @@ func (d Decoder) widget(root *node, h *Post) (*Post, error) {
 	return h, nil
 }
 
-// hookFields decodes custom_fields by field id.
-func hookFields(n *node) map[int64]event.Values {
+// readFields decodes custom_fields by field id.
+func readFields(n *node) map[int64]event.Values {
 	list, _ := n.list()
 	var fields map[int64]event.Values
 	for _, f := range list {
-		values := hookValues(f.at("values"))
+		values := readValues(f.at("values"))
 		if id := f.num("id"); id > 0 && len(values) > 0 {
 			if fields == nil {
 				fields = map[int64]event.Values{}
@@ -393,9 +393,9 @@ func hookFields(n *node) map[int64]event.Values {
 	return fields
 }
 
-// hookValues decodes the values of a field, which come as objects in a list, as
+// readValues decodes the values of a field, which come as objects in a list, as
 // bare texts in a list, as one object or as one bare text (amocrm-api.md §6.4).
-func hookValues(n *node) event.Values {
+func readValues(n *node) event.Values {
 	if n == nil {
 		return nil
 	}
@@ -416,7 +416,7 @@ func hookValues(n *node) event.Values {
 	return values
 }
 
-func hookTags(n *node) []string {
+func readTags(n *node) []string {
 	list, _ := n.list()
 	var tags []string
 	for _, t := range list {

@@ -166,6 +166,11 @@ func wireValue(kind string, v event.Value) map[string]any {
 	case "legal_entity":
 		return map[string]any{"value": map[string]any{"name": v.Text}}
 	}
+	return Multitext(v)
+}
+
+// Multitext returns a phone, an e-mail or a plain text in the shape amoCRM takes.
+func Multitext(v event.Value) map[string]any {
 	item := map[string]any{"value": v.Text}
 	// Never under the key `enum`, which some reads use: it is refused on a
 	// write (amocrm-api.md §4.3).

@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
-	"github.com/jivo-amocrm/bridge/internal/amocrm/spelling"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -148,22 +147,6 @@ func TestCanon_WhatMeansTheSameIsEqual(t *testing.T) {
 		f := dict.Field{Type: c.kind, Enums: city}
 		if got := w.canon(f, c.a) == w.canon(f, c.b); got != c.same {
 			t.Errorf("%s %v %v: same %t", c.kind, c.a, c.b, got)
-		}
-	}
-}
-
-func TestParsePrice_ReadsMoney(t *testing.T) {
-	for text, want := range map[string]float64{
-		"15000": 15000, "15 000": 15000, "15 000,50": 15000.5, "15,000": 15000, "15,000.50": 15000.5, "15000.5": 15000.5, "0": 0,
-		"15\u00a0000": 15000,
-	} {
-		if got, ok := spelling.Price(text); !ok || got != want {
-			t.Errorf("%q: %v %t, want %v", text, got, ok, want)
-		}
-	}
-	for _, text := range []string{"", "много", "15000 ₽", "-5", "1e9", "Inf", "99999999999999999999"} {
-		if got, ok := spelling.Price(text); ok {
-			t.Errorf("%q read as %v", text, got)
 		}
 	}
 }

@@ -138,7 +138,14 @@ func (e Entity) Lead() event.Lead {
 	return l
 }
 
-// Contact returns the entity as a contact; a company is one, too.
+// Company returns the entity as a company, which event keeps as a contact.
+func (e Entity) Company() event.Contact {
+	c := e.Contact()
+	c.IsCompany = true
+	return c
+}
+
+// Contact returns the entity as a contact.
 func (e Entity) Contact() event.Contact {
 	c := event.Contact{
 		ID: int64(e.ID), Name: string(e.Name), ResponsibleID: int64(e.ResponsibleID),

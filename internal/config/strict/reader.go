@@ -82,9 +82,6 @@ func (r *Reader) At(paths ...string) Pos {
 	return Pos{}
 }
 
-// Places returns where each value stands, by the path of its key.
-func (r *Reader) Places() map[string]Pos { return r.places }
-
 // Mixed reports whether a scalar on this line holds ${…}: what is said of it
 // must not quote it, since it came from outside and may be a secret.
 func (r *Reader) Mixed(line int) bool { return r.mixed[line] }

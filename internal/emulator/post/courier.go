@@ -42,12 +42,12 @@ func retryAfter(attempts, code int) (time.Duration, bool) {
 }
 
 // Courier delivers hooks, one at a time for each destination, destinations
-// side by side. Its goroutines end with close.
+// side by side. Its goroutines end with Close. It is safe for concurrent use.
 type Courier struct {
 	client *http.Client
 	own    bool // the client is ours to shut
 	report func(*Hook, bool) (retry bool)
-	ctx    context.Context // the life of the goroutines, ended by close
+	ctx    context.Context // the life of the goroutines, ended by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 

@@ -3,5 +3,5 @@
 // and later attempts (amocrm-api.md §6.1, §6.7).
 //
 // It does not know what is in a hook, who subscribed to it, or when a
-// destination is given up; that is the account's, which is told of every attempt.
+// destination is given up; that is the account's to say, which is told of every attempt.
 package post
