@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -215,6 +216,47 @@ func putOff(l *lab, by time.Duration) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// What needs no restart is in force from the reload on: bounds, free space, the
+// admin token (product.md §2).
+func TestFault_ReloadTakesTheBoundsOver(t *testing.T) {
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		asked := func() int {
+			req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, "http://127.0.0.1:2/api/v1/connections", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := (&http.Client{Transport: &http.Transport{DialContext: l.desk.dial, DisableKeepAlives: true}}).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			return res.StatusCode
+		}
+		v := visitors(2)
+		if got := [2]int{l.post(v[0].accepted()), asked()}; got != [2]int{http.StatusOK, http.StatusOK} {
+			t.Fatalf("before: %v", got)
+		}
+		good := l.text
+		l.text = replaceOnce(good, "free_space: 1MiB", "body: 1KiB, free_space: 1MiB")
+		l.text = replaceOnce(l.text, "admin: {", "admin: {token: admin-token-0123456789, ")
+		l.app.Reload()
+		if got := [2]int{l.post(append(v[1].accepted(), bytes.Repeat([]byte(" "), 1024)...)), asked()}; got != [2]int{http.StatusRequestEntityTooLarge, http.StatusUnauthorized} {
+			t.Errorf("smaller body, admin token: %v", got)
+		}
+		l.text = replaceOnce(good, "free_space: 1MiB", "free_space: 1000TiB")
+		l.app.Reload()
+		if got := l.post(v[1].accepted()); got != http.StatusServiceUnavailable {
+			t.Errorf("no free space: %d", got)
+		}
+		l.text = good
+		l.app.Reload()
+		if got := [2]int{l.post(v[1].accepted()), asked()}; got != [2]int{http.StatusOK, http.StatusOK} {
+			t.Errorf("as before: %v", got)
+		}
+		l.settle(time.Hour)
+	})
 }
 
 // A config that is wrong is refused on reload and the old one stays; a

@@ -114,7 +114,7 @@ func playSeed(t *testing.T, seed uint64) (p played) {
 			Seed: seed, FilterEnabled: rnd.IntN(2) == 0, DanglingNext: rnd.IntN(2) == 0, LinkTwiceFails: rnd.IntN(2) == 0,
 			IndexLag: time.Duration(rnd.IntN(60)) * time.Second, Latency: time.Duration(10+rnd.IntN(400)) * time.Millisecond,
 			RPS: -1, // it would count by its own clock
-			Now: func() time.Time { return time.Now().Add(s.ahead) }, HookClient: &http.Client{Transport: &s.courier},
+			Now: s.theirs, HookClient: &http.Client{Transport: &s.courier},
 		},
 	}
 	if rnd.IntN(3) == 0 {
@@ -124,6 +124,7 @@ func playSeed(t *testing.T, seed uint64) (p played) {
 	if hooks == 2 { // they are lost, doubled and overtaken as well
 		set.amo.HookLoss, set.amo.HookDuplicate, set.amo.HookShuffle = 0.1, 0.2, 0.3
 	}
+	defer func() { s.trace.end(t, seed, p) }()
 	inLab(t, set, func(l *lab) {
 		pin(seed)
 		s.l, s.began, s.courier.lab = l, time.Now(), l
@@ -139,7 +140,6 @@ func playSeed(t *testing.T, seed uint64) (p played) {
 		s.check()
 		p = played{1, len(s.history), s.kills, s.jumps, len(s.taken), l.amo.Report().Requests, time.Since(s.began)}
 	})
-	s.trace.end(t, seed, p)
 	return p
 }
 
@@ -152,6 +152,7 @@ type sim struct {
 	began   time.Time
 	planned time.Duration // since began, had nothing taken time but the pauses of the plan
 	ahead   time.Duration // amoCRM's clock, of the bridge's
+	still   time.Time     // where amoCRM's clock stands while it does not go
 	people  []*simPerson
 	said    []utterance // everything that may be said again
 	serial  int         // of what must stand once
@@ -253,8 +254,9 @@ func (s *sim) jump() {
 	case 0:
 		s.note("the clock leapt ahead by %v", by)
 		s.l.stop()
-		s.ahead -= by
+		s.still = time.Now().Add(s.ahead) // for amoCRM no time goes by
 		time.Sleep(by)
+		s.ahead, s.still = s.ahead-by, time.Time{}
 		s.l.start()
 	case 1:
 		by = time.Duration(s.rnd.Int64N(int64(back)))

@@ -67,3 +67,11 @@ func (w *wire) count(n int) {
 func requestLine(req *http.Request, body []byte) string {
 	return fmt.Sprintf("%s %s %s %x", time.Now().Format(time.RFC3339Nano), req.Method, req.URL.RequestURI(), crc32.ChecksumIEEE(body))
 }
+
+// theirs is the time by amoCRM's clock.
+func (s *sim) theirs() time.Time {
+	if !s.still.IsZero() {
+		return s.still
+	}
+	return time.Now().Add(s.ahead)
+}

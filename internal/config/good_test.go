@@ -326,8 +326,8 @@ func TestDiff_SaysWhatNeedsARestart(t *testing.T) {
 	if c := config.Diff(before, good(t, ten)); len(c.Restart)+len(c.Added)+len(c.Removed) != 0 {
 		t.Errorf("nothing changed, and yet %+v", c)
 	}
-	after := good(t, strings.Replace("listen: \":1\"\ndata: d\ntls: {cert: a, key: b}\nadmin: {listen: \"127.0.0.1:2\"}\nlog: {level: debug}\n"+ten, "  shop:", "  store:", 1))
-	want := config.Change{Restart: []string{"listen", "data", "tls", "admin.listen"}, Added: []string{"store"}, Removed: []string{"shop"}}
+	after := good(t, strings.Replace("listen: \":1\"\ndata: d\ntls: {cert: a, key: b}\nadmin: {listen: \"127.0.0.1:2\"}\nlog: {level: debug, format: json}\n"+ten, "  shop:", "  store:", 1))
+	want := config.Change{Restart: []string{"listen", "data", "tls", "admin.listen", "log.format"}, Added: []string{"store"}, Removed: []string{"shop"}}
 	if diff := cmp.Diff(want, config.Diff(before, after)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
