@@ -136,7 +136,7 @@ func (j *job) carry(ctx context.Context, i int) event.Ending {
 		if err != nil {
 			return ended(ctx, err)
 		}
-		res, err := j.c.Account.CRM.Write(ctx, w)
+		res, err := j.crm().Write(ctx, w)
 		if err == nil {
 			crashpoint.At("before-record")
 			j.landed(with, res)

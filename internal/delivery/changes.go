@@ -329,7 +329,7 @@ func (j *job) stillOpen(ctx context.Context, entity string, entityID int64, rule
 	if err != nil || made == "" {
 		return false, err
 	}
-	tasks, err := j.c.Account.CRM.TasksOf(ctx, entity, entityID)
+	tasks, err := j.crm().TasksOf(ctx, entity, entityID)
 	if err != nil {
 		return false, err
 	}

@@ -55,7 +55,7 @@ func (j *job) company(ctx context.Context, name string) (items.Party, error) {
 	if known := j.knownCompany(name); known != 0 {
 		return items.Party{ID: known}, nil
 	}
-	hits, err := j.c.Account.CRM.SearchCompanies(ctx, name)
+	hits, err := j.crm().SearchCompanies(ctx, name)
 	if err != nil {
 		return items.Party{}, err
 	}
@@ -107,17 +107,17 @@ func (j *job) madeCompany() int64 {
 // link in doubt on its contact.
 func (j *job) lookUpCompany(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
 	if ch.Op == event.OpLink {
-		c, ok, err := j.c.Account.CRM.Contact(ctx, ch.EntityID)
+		c, ok, err := j.crm().Contact(ctx, ch.EntityID)
 		return amocrm.Result{ID: ch.EntityID}, ok && c.CompanyID == j.madeCompany(), err
 	}
-	list, err := j.c.Account.newest.companies.get(ctx, since, j.since(ch), j.c.Account.CRM.NewestCompanies)
+	list, err := newest(ctx, j, &j.c.Account.newest.companies, since, j.since(ch), j.c.Account.CRM.NewestCompanies)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
 	name, _ := itemOf(ch)["name"].(string)
 	many := len(list) >= manyNewest
 	if many { // the list may not go back to it
-		hits, err := j.c.Account.CRM.SearchCompanies(ctx, name)
+		hits, err := j.crm().SearchCompanies(ctx, name)
 		if err != nil {
 			return amocrm.Result{}, false, err
 		}

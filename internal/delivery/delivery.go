@@ -55,6 +55,7 @@ type Dispatcher struct {
 	waiters  map[uint64][]chan struct{}
 	kick     chan struct{}
 	work     sync.WaitGroup
+	turns    turns
 	full     time.Time // until then nothing is claimed: the disk was full; zero: it was not
 }
 
@@ -64,7 +65,7 @@ func New(st *store.Store, hooks Hooks, obs Observer, log *slog.Logger) *Dispatch
 	return &Dispatcher{
 		store: st, hooks: hooks, obs: obs, log: log, rand: rand.Float64,
 		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[string]bool{}, inFlight: map[string]int{},
-		waiters: map[uint64][]chan struct{}{}, kick: make(chan struct{}, 1),
+		waiters: map[uint64][]chan struct{}{}, kick: make(chan struct{}, 1), turns: newTurns(),
 	}
 }
 
@@ -195,7 +196,7 @@ func (d *Dispatcher) claim(ctx context.Context, c *Connection) time.Duration {
 				return true
 			}
 			if ev, err := tx.Event(seq); err == nil {
-				due = append(due, &job{d: d, c: c, seq: seq, line: lineOf(ev)})
+				due = append(due, &job{d: d, c: c, seq: seq, line: lineOf(ev), turns: d.turnsFor(ev.Source)})
 			}
 			return len(due) < room
 		})
@@ -212,6 +213,15 @@ func (d *Dispatcher) claim(ctx context.Context, c *Connection) time.Duration {
 		return time.Minute
 	}
 	return next.Sub(now)
+}
+
+// turnsFor: a hook takes no turn. An operator's answer may wait for it, and it
+// makes no request that others could answer at once.
+func (d *Dispatcher) turnsFor(source event.Source) turns {
+	if source == event.AmoCRM {
+		return nil
+	}
+	return d.turns
 }
 
 // lineOf names the line an event holds up while it is worked; "" if none.
@@ -256,6 +266,8 @@ func (d *Dispatcher) start(ctx context.Context, j *job) {
 			}
 			d.Kick()
 		}()
+		j.take()
+		defer j.leave()
 		j.run(ctx)
 	}()
 }

@@ -86,7 +86,7 @@ func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
 	if err != nil { // there is no place, and nothing to be found
 		return func() {}, nil
 	}
-	return j.c.Account.locks.lock(ctx, []string{"place:" + entity + ":" + id(eid)})
+	return j.lock(ctx, []string{"place:" + entity + ":" + id(eid)})
 }
 
 // wait says whether a person's contact must wait for that of another client with

@@ -24,7 +24,7 @@ func (j *job) gone(ctx context.Context, i int, r *amocrm.Refused) (bool, event.E
 	}
 	missing := map[event.Target]int64{}
 	if cid != 0 {
-		if _, ok, err := j.c.Account.CRM.Contact(ctx, cid); err != nil {
+		if _, ok, err := j.crm().Contact(ctx, cid); err != nil {
 			return true, ended(ctx, err)
 		} else if !ok {
 			j.dropContact(cid)
@@ -32,7 +32,7 @@ func (j *job) gone(ctx context.Context, i int, r *amocrm.Refused) (bool, event.E
 		}
 	}
 	if lid != 0 {
-		if l, ok, err := j.c.Account.CRM.Lead(ctx, lid); err != nil {
+		if l, ok, err := j.crm().Lead(ctx, lid); err != nil {
 			return true, ended(ctx, err)
 		} else if !ok || l.Deleted {
 			j.effect(func(tx *store.Tx) error { return DropLead(tx, j.c.Name, lid) })

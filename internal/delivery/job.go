@@ -26,6 +26,7 @@ type job struct {
 	c    *Connection
 	seq  uint64
 	line string // held up while this runs; guarded by d.mu
+	turns
 
 	// mu guards ev and effects: the account's sender marks changes as sent
 	// (Dispatcher.Sent) while the worker waits for its answer.
@@ -70,7 +71,7 @@ func (j *job) run(ctx context.Context) {
 	j.d.noticeFull(err)
 	if err != nil && ctx.Err() == nil {
 		j.d.log.Error("cannot write down how an event ended", "connection", j.c.Name, "seq", j.seq, "error", err)
-		rest(ctx, shortest) // it is still due: without a rest it would be tried at once, again and again
+		j.away(func() { rest(ctx, shortest) }) // it is still due: without a rest it would be tried at once, again and again
 	}
 	j.logAttempt(ctx, ending, time.Since(began))
 }
@@ -231,7 +232,7 @@ func (j *job) putOff(e event.Retry, now time.Time) {
 // save writes the event and the pending effects in one commit. mu is held.
 func (j *job) save(ctx context.Context) error {
 	t := telling{effects: j.effects}
-	err := j.d.store.Update(ctx, func(tx *store.Tx) error {
+	err := j.update(ctx, func(tx *store.Tx) error {
 		if forgotten(tx, j.seq) {
 			return nil // its person was forgotten meanwhile: nothing of them comes back
 		}

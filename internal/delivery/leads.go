@@ -174,7 +174,7 @@ func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, erro
 		return cards, nil
 	}
 	began := time.Now()
-	leads, err := j.c.Account.CRM.Leads(ctx, missing)
+	leads, err := j.crm().Leads(ctx, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (j *job) leadCard(ctx context.Context, leadID int64) (*event.LeadCard, erro
 		return &card, nil
 	}
 	began := time.Now()
-	lead, exists, err := j.c.Account.CRM.Lead(ctx, leadID)
+	lead, exists, err := j.crm().Lead(ctx, leadID)
 	if err != nil {
 		return nil, err
 	}

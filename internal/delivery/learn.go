@@ -59,7 +59,7 @@ func (j *job) learn(ctx context.Context) error {
 	if err != nil || !changed {
 		return err
 	}
-	return j.d.store.Update(ctx, func(tx *store.Tx) error {
+	return j.update(ctx, func(tx *store.Tx) error {
 		if forgotten(tx, j.seq) {
 			return errForgotten // nothing of its person comes back
 		}

@@ -79,7 +79,7 @@ func (j *job) missing(ch event.Change, n int) error {
 // lookUpLead finds the lead by its marker in the newest leads; without a marker
 // field by its name and its contact's phone or e-mail, which is all there is.
 func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
-	list, err := j.c.Account.newest.leads.get(ctx, since, j.since(ch), j.c.Account.CRM.NewestLeads)
+	list, err := newest(ctx, j, &j.c.Account.newest.leads, since, j.since(ch), j.c.Account.CRM.NewestLeads)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -135,7 +135,7 @@ func (j *job) looksLike(ctx context.Context, l event.Lead, item map[string]any) 
 	case contact != 0:
 		return slices.Contains(l.ContactIDs, contact), nil
 	}
-	c, ok, err := j.c.Account.CRM.Contact(ctx, l.ContactIDs[0])
+	c, ok, err := j.crm().Contact(ctx, l.ContactIDs[0])
 	if err != nil || !ok {
 		return false, err
 	}
@@ -145,7 +145,7 @@ func (j *job) looksLike(ctx context.Context, l event.Lead, item map[string]any) 
 // searchLead asks for a lead past the list of the newest: by its marker, without
 // a marker field through its contact, or by its name if it was to have none.
 func (j *job) searchLead(ctx context.Context, ch event.Change) ([]event.Lead, error) {
-	crm := j.c.Account.CRM
+	crm := j.crm()
 	if j.markerField(leads) != 0 {
 		return crm.SearchLeads(ctx, ch.Marker)
 	}
@@ -170,7 +170,7 @@ func (j *job) searchLead(ctx context.Context, ch event.Change) ([]event.Lead, er
 // personInCRM lists the contacts the event's person may be: the one that is
 // known, else those with the same phone or e-mail that a search finds.
 func (j *job) personInCRM(ctx context.Context) (people []event.Contact, err error) {
-	crm := j.c.Account.CRM
+	crm := j.crm()
 	if known := j.resolved(event.OnContact); known != 0 {
 		c, ok, err := crm.Contact(ctx, known)
 		if err != nil || !ok {
@@ -203,7 +203,7 @@ func (j *job) sharesContact(c event.Contact) bool {
 }
 
 func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
-	list, err := j.c.Account.newest.contacts.get(ctx, since, j.since(ch), j.c.Account.CRM.NewestContacts)
+	list, err := newest(ctx, j, &j.c.Account.newest.contacts, since, j.since(ch), j.c.Account.CRM.NewestContacts)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -214,7 +214,7 @@ func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (
 	}
 	var hits []event.Contact
 	if field != 0 {
-		hits, err = j.c.Account.CRM.SearchContacts(ctx, ch.Marker, amocrm.Update)
+		hits, err = j.crm().SearchContacts(ctx, ch.Marker, amocrm.Update)
 	} else {
 		hits, err = j.personInCRM(ctx)
 	}
@@ -246,7 +246,7 @@ func (j *job) lookUpNote(ctx context.Context, ch event.Change, since int64) (amo
 	if err != nil {
 		return amocrm.Result{}, false, nil
 	}
-	list, err := j.c.Account.CRM.NotesOf(ctx, entity, eid)
+	list, err := j.crm().NotesOf(ctx, entity, eid)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -270,7 +270,7 @@ func (j *job) lookUpTask(ctx context.Context, ch event.Change, since int64) (amo
 	if err != nil {
 		return amocrm.Result{}, false, nil
 	}
-	list, err := j.c.Account.CRM.TasksOf(ctx, entity, eid)
+	list, err := j.crm().TasksOf(ctx, entity, eid)
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
@@ -288,7 +288,7 @@ func (j *job) lookUpLink(ctx context.Context, ch event.Change) (amocrm.Result, b
 	if cid == 0 {
 		cid = j.resolved(event.OnContact)
 	}
-	l, ok, err := j.c.Account.CRM.Lead(ctx, ch.EntityID)
+	l, ok, err := j.crm().Lead(ctx, ch.EntityID)
 	if err != nil || !ok {
 		return amocrm.Result{}, false, err
 	}

@@ -227,7 +227,7 @@ func isFinished(e event.Ending) bool {
 // search to the recorded answer. Everybody takes these first, then a company's,
 // then one contact's (holdContact), so that nobody waits in a circle.
 func (j *job) lockPeople(ctx context.Context) (func(), error) {
-	release, err := j.c.Account.locks.lock(ctx, j.peopleKeys())
+	release, err := j.lock(ctx, j.peopleKeys())
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (j *job) lockCompany(ctx context.Context) (func(), error) {
 	if name == "" || j.knownCompany(name) != 0 {
 		return func() {}, nil
 	}
-	release, err := j.c.Account.locks.lock(ctx, []string{"company:" + companyKey(j.c.Account.Host, name)})
+	release, err := j.lock(ctx, []string{"company:" + companyKey(j.c.Account.Host, name)})
 	if err == nil && j.knownCompany(name) != 0 { // somebody made it while this one waited
 		release()
 		return func() {}, nil
@@ -293,7 +293,7 @@ func (j *job) holdContact(ctx context.Context, f *found) error {
 	if f.contact == nil {
 		return nil
 	}
-	release, err := j.c.Account.locks.lock(ctx, []string{"contact:" + id(f.contact.Contact.ID)})
+	release, err := j.lock(ctx, []string{"contact:" + id(f.contact.Contact.ID)})
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 	if by == "phone" {
 		query = phone.National(value, j.c.Region)
 	}
-	contacts, err := j.c.Account.CRM.SearchContacts(ctx, query, j.urgency())
+	contacts, err := j.crm().SearchContacts(ctx, query, j.urgency())
 	if err != nil {
 		return nil, "", err
 	}
@@ -240,7 +240,7 @@ func (j *job) contactCard(ctx context.Context, contactID int64) (*event.ContactC
 
 func (j *job) readContact(ctx context.Context, contactID int64, card event.ContactCard) (*event.ContactCard, error) {
 	began := time.Now()
-	c, exists, err := j.c.Account.CRM.Contact(ctx, contactID)
+	c, exists, err := j.crm().Contact(ctx, contactID)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (j *job) withAdded(ctx context.Context, contactID int64, item json.RawMessa
 	if fieldOfItem(m, "PHONE", dict) == nil && fieldOfItem(m, "EMAIL", dict) == nil {
 		return item, nil
 	}
-	c, ok, err := j.c.Account.CRM.Contact(ctx, contactID)
+	c, ok, err := j.crm().Contact(ctx, contactID)
 	if err != nil || !ok {
 		return item, err // what is gone is refused, and mapped anew
 	}
