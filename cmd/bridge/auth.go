@@ -145,6 +145,8 @@ func (c authCmd) watch(ctx context.Context, e *env, a *admin, conn *config.Conne
 		case err != nil:
 			return err
 		case now.Open:
+		case now.Denied:
+			return hinted{outside{errors.New("the consent was refused in amoCRM")}, "it takes an administrator of the account: run it again and consent"}
 		case now.Grant.After(began.Grant):
 			c.done(e, conn)
 			return nil

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/app"
+	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -27,15 +32,13 @@ func (c backupCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := spared(cfg, c.File); err != nil {
+		return err
+	}
 	if _, err := os.Lstat(c.File); err == nil && !c.Force {
 		return hinted{fmt.Errorf("%s exists", c.File), "--force replaces it"}
 	}
-	d, err := openDesk(e.ctx, cfg, true)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	n, err := copyStore(e.ctx, d, c.File)
+	n, err := c.copy(e.ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -46,8 +49,65 @@ func (c backupCmd) Run(e *env) error {
 	return nil
 }
 
-// copyStore copies the store of d to a file that only its owner may read.
-func copyStore(ctx context.Context, d desk, file string) (n int64, err error) {
+// copy writes the copy. A store that an older version left behind and no bridge
+// has brought up to date yet is copied as it is: that is when a backup is wanted.
+func (c backupCmd) copy(ctx context.Context, cfg *config.Config) (int64, error) {
+	d, err := openDesk(ctx, cfg, true)
+	if errors.Is(err, store.ErrOlder) {
+		return writeCopy(c.File, func(w io.Writer) (int64, error) { return store.Copy(storePath(cfg), w) })
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	return copyStore(ctx, d, c.File)
+}
+
+// copyStore copies the store of d to a file.
+func copyStore(ctx context.Context, d desk, file string) (int64, error) {
+	return writeCopy(file, func(w io.Writer) (int64, error) { return d.Backup(ctx, w) })
+}
+
+// spared refuses a target that is a store at work: a copy that took its name
+// would leave the bridge writing into a file that has none any more. Files are
+// told by what they are, not by how they are called.
+func spared(cfg *config.Config, target string) error {
+	const elsewhere = "name a file outside of the data folder"
+	live := storePath(cfg)
+	is, err := os.Stat(target)
+	if err == nil {
+		if own, err := os.Stat(live); err == nil && os.SameFile(is, own) {
+			return hinted{fmt.Errorf("%s is the store itself", target), elsewhere}
+		}
+		if is.Mode().IsRegular() && isLocked(target) { // of a bridge with another config, or one that has changed since
+			return hinted{fmt.Errorf("%s is a store in use", target), elsewhere}
+		}
+	}
+	folder, err := os.Stat(filepath.Dir(target))
+	if err != nil {
+		return hinted{fmt.Errorf("the folder of the copy: %w", err), "make the folder first"}
+	}
+	data, err := os.Stat(cfg.Data)
+	if err == nil && os.SameFile(folder, data) && ownName(filepath.Base(target)) {
+		return hinted{fmt.Errorf("%s is a name of the store's own", target), elsewhere}
+	}
+	return nil
+}
+
+// ownName reports whether a file of the data folder is the store, or one that the
+// store may have beside it for a while, or might be taken for such a one. Letters
+// of either case count: some file systems do not tell them apart.
+func ownName(base string) bool {
+	rest, ok := strings.CutPrefix(strings.ToLower(base), app.StoreFile)
+	if !ok {
+		return false
+	}
+	return rest == "" || strings.HasPrefix(rest, ".new-") || slices.Contains([]string{".compact", ".lock", "-lock", ".wal", "-wal", "-shm", "-journal"}, rest)
+}
+
+// writeCopy has a file written that only its owner may read, and gives it its
+// name once it is known to be good.
+func writeCopy(file string, write func(io.Writer) (int64, error)) (n int64, err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), ".bridge-*.db") // mode 0600
 	if err != nil {
 		return 0, outside{err}
@@ -58,7 +118,7 @@ func copyStore(ctx context.Context, d desk, file string) (n int64, err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if n, err = d.Backup(ctx, f); err != nil {
+	if n, err = write(f); err != nil {
 		return n, err
 	}
 	if err = errors.Join(f.Sync(), f.Close()); err != nil {
@@ -102,6 +162,9 @@ const lockPatience = 1500 * time.Millisecond
 func (c compactCmd) Run(e *env) error {
 	cfg, err := c.load()
 	if err != nil {
+		return err
+	}
+	if err := dataFolder(cfg); err != nil {
 		return err
 	}
 	path := storePath(cfg)

@@ -113,7 +113,10 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// crmError says of an error of amoCRM's whose fault it is, and the way out.
+// crmError says of an error of amoCRM's whose fault it is, and the way out. A
+// token that is rejected, a consent that is missing and rights that are lacking
+// count as a wrong config (exit status 1): trying again helps none of them. What
+// may pass by itself is the outside world's (3).
 func crmError(c *config.Connection, err error) error {
 	if err == nil {
 		return nil

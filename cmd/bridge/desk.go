@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
@@ -42,10 +43,22 @@ var (
 // storePath is where the config's store is.
 func storePath(cfg *config.Config) string { return filepath.Join(cfg.Data, app.StoreFile) }
 
+// dataFolder refuses a config whose `data` is no folder, and cannot become one.
+func dataFolder(cfg *config.Config) error {
+	info, err := os.Stat(cfg.Data)
+	if errors.Is(err, syscall.ENOTDIR) || err == nil && !info.IsDir() {
+		return hinted{fmt.Errorf("data: %s is not a folder", cfg.Data), "`data` names the folder that the store, " + app.StoreFile + ", lives in; it is made if it does not exist"}
+	}
+	return nil // what else is wrong with it shows when it is opened
+}
+
 // openDesk finds out whether the bridge of cfg runs and opens what there is to
 // work with. The lock of the store decides: whoever has it is the bridge. For
 // reading only, a store that does not exist is not made.
 func openDesk(ctx context.Context, cfg *config.Config, readOnly bool) (desk, error) {
+	if err := dataFolder(cfg); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(storePath(cfg)); errors.Is(err, fs.ErrNotExist) {
 		// The data folder may be another machine's, or a container's.
 		if a := newAdmin(cfg); a.serves(ctx) {

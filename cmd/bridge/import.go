@@ -48,8 +48,17 @@ func (c importCmd) Run(e *env) error {
 	if e := c.print(e, i.counts, err); e != nil {
 		return e
 	}
+	for _, line := range i.wrong {
+		fmt.Fprintf(e.stderr, "bridge: error: %s\n", line)
+	}
+	if more := i.counts.Unreadable - len(i.wrong); more > 0 {
+		fmt.Fprintf(e.stderr, "bridge: error: and %s more like these\n", plural(more, "line"))
+	}
 	const goOn = "import the file again to go on: what is in is not doubled"
 	switch {
+	case err == nil && i.counts.Unreadable > 0:
+		fmt.Fprintln(e.stderr, "bridge: hint: mend these lines and import the file again: what is in is not doubled")
+		return ended{exitWrong}
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
@@ -84,8 +93,12 @@ func (c importCmd) print(e *env, n app.ImportCounts, failed error) error {
 	if failed != nil && n.Read == 0 {
 		return nil
 	}
-	fmt.Fprintf(e.stdout, "read %s: %d taken, %d arrived before, %d stale, %d skipped, %d unparsable, %d too large\n",
+	fmt.Fprintf(e.stdout, "read %s: %d taken, %d arrived before, %d stale, %d skipped, %d unparsable, %d too large",
 		plural(n.Read, "event"), n.Taken, n.Repeats, n.Stale, n.Skipped, n.Unparsable, n.TooLarge)
+	if n.Unreadable > 0 {
+		fmt.Fprintf(e.stdout, ", %d not read", n.Unreadable)
+	}
+	fmt.Fprintln(e.stdout)
 	return nil
 }
 
@@ -98,10 +111,15 @@ type importer struct {
 	bar        *progressbar.ProgressBar
 
 	counts app.ImportCounts
+	wrong  []string // what is wrong with the first lines that make no sense
 	lines  []app.ImportLine
 	held   int // bytes in lines
-	number int
+	number int // of events, which times are made of
+	line   int // of the file
 }
+
+// complaints is how many lines that make no sense are told of one by one.
+const complaints = 20
 
 // A portion is what is handed on in one go: so many lines or bytes.
 const (
@@ -114,6 +132,7 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 	for ctx.Err() == nil {
 		line, size, err := readLine(r, 2*i.longest+(64<<10))
 		_ = i.bar.Add(size)
+		i.line++
 		switch {
 		case errors.Is(err, errLongLine):
 			i.number++
@@ -126,12 +145,7 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 		last := err != nil
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			i.number++
-			l, err := i.parse(line)
-			if err != nil {
-				return errors.Join(i.flush(ctx), fmt.Errorf("line %d: %w", i.number, err))
-			}
-			i.lines = append(i.lines, l)
-			i.held += len(l.Body)
+			i.take(line)
 		}
 		if last || len(i.lines) >= portionLines || i.held >= portionBytes {
 			if err := i.flush(ctx); err != nil {
@@ -143,6 +157,21 @@ func (i *importer) all(ctx context.Context, in io.Reader) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// take reads a line. One that makes no sense does not hold up the rest.
+func (i *importer) take(line []byte) {
+	l, err := i.parse(line)
+	if err != nil {
+		i.counts.Read++
+		i.counts.Unreadable++
+		if len(i.wrong) < complaints {
+			i.wrong = append(i.wrong, fmt.Sprintf("line %d: %v", i.line, err))
+		}
+		return
+	}
+	i.lines = append(i.lines, l)
+	i.held += len(l.Body)
 }
 
 func (i *importer) flush(ctx context.Context) error {
@@ -176,39 +205,59 @@ func readLine(r *bufio.Reader, limit int) (line []byte, size int, err error) {
 	}
 }
 
-// wrongLine says what is wrong with a wrapped body, without quoting it.
-func wrongLine(err error) string {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Sprintf("no JSON at byte %d", syntax.Offset)
+// errTime says that nobody can tell when a wrapped body came; it does not quote
+// what stands there.
+var errTime = errors.New("received_at is no time such as 2026-11-01T10:00:00Z, and no unix seconds")
+
+// timeOf reads received_at: a time in words, or unix seconds. Zero: there is none.
+func timeOf(raw json.RawMessage) (at time.Time, err error) {
+	var seconds int64
+	switch {
+	case raw == nil || string(raw) == "null":
+		return at, nil
+	case json.Unmarshal(raw, &seconds) == nil:
+		// Milliseconds would be a year nobody can mean.
+		if at = time.Unix(seconds, 0).UTC(); seconds <= 0 || at.Year() > 9999 {
+			return at, errTime
+		}
+	case json.Unmarshal(raw, &at) != nil:
+		return at, errTime
 	}
-	return "received_at is no time such as 2026-11-01T10:00:00Z"
+	return at, nil
 }
 
 // parse tells a wrapped body from a raw one.
 func (i *importer) parse(line []byte) (app.ImportLine, error) {
 	var wrapped struct {
-		ReceivedAt *time.Time      `json:"received_at"`
+		ReceivedAt json.RawMessage `json:"received_at"`
 		Body       json.RawMessage `json:"body"`
 		Name       json.RawMessage `json:"event_name"`
 	}
 	raw := app.ImportLine{Body: string(line), File: i.file, At: i.file.Add(time.Duration(i.number))}
 	if err := json.Unmarshal(line, &wrapped); err != nil {
-		if bytes.Contains(line, []byte(`"received_at"`)) && !bytes.Contains(line, []byte(`"event_name"`)) {
-			return raw, fmt.Errorf("received_at and body are wanted: %s", wrongLine(err))
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) && bytes.Contains(line, []byte(`"received_at"`)) && !bytes.Contains(line, []byte(`"event_name"`)) {
+			return raw, fmt.Errorf("received_at and body are wanted: no JSON at byte %d", syntax.Offset)
 		}
 		return raw, nil // not JSON as it should be: the journal keeps it, and says why
 	}
-	if wrapped.Body == nil || wrapped.Name != nil {
+	if wrapped.Name != nil || wrapped.Body == nil && wrapped.ReceivedAt == nil {
 		return raw, nil
+	}
+	if wrapped.Body == nil {
+		return raw, errors.New("received_at stands without a body")
+	}
+	at, err := timeOf(wrapped.ReceivedAt)
+	if err != nil {
+		return raw, fmt.Errorf("received_at and body are wanted: %w", err)
 	}
 	body := string(wrapped.Body)
 	if text := ""; json.Unmarshal(wrapped.Body, &text) == nil {
 		body = text
 	}
-	if wrapped.ReceivedAt == nil || wrapped.ReceivedAt.IsZero() {
+	if at.IsZero() {
 		raw.Body = body
 		return raw, nil
 	}
-	return app.ImportLine{Body: body, At: *wrapped.ReceivedAt}, nil
+	return app.ImportLine{Body: body, At: at}, nil
 }

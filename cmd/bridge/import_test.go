@@ -21,6 +21,8 @@ func TestImporter_TellsWrappedLinesFromRawOnes(t *testing.T) {
 		{`{"event_name":"x","id":1}`, `{"event_name":"x","id":1}`, false},
 		{`{"received_at":"` + at + `","body":{"event_name":"x"}}`, `{"event_name":"x"}`, true},
 		{`{"received_at":"` + at + `","body":"{{\"event_name\":\"x\"}}"}`, `{{"event_name":"x"}}`, true},
+		{`{"received_at":1790845200,"body":{"event_name":"x"}}`, `{"event_name":"x"}`, true},
+		{`{"received_at":null,"body":{"event_name":"x"}}`, `{"event_name":"x"}`, false},
 		{`{"body":{"event_name":"x"}}`, `{"event_name":"x"}`, false},
 		// An event of Jivo's that has a body of its own is no wrapper.
 		{`{"event_name":"x","body":"y"}`, `{"event_name":"x","body":"y"}`, false},
@@ -39,6 +41,21 @@ func TestImporter_TellsWrappedLinesFromRawOnes(t *testing.T) {
 		}
 		if !l.At.Equal(want) || l.File.IsZero() != c.dated {
 			t.Errorf("%s: at %s of file %s", c.line, l.At, l.File)
+		}
+	}
+}
+
+// TestImporter_AnUnreadableTimeIsNoRawBody: such a line would be an event without
+// a name, skipped without a word.
+func TestImporter_AnUnreadableTimeIsNoRawBody(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{`"nonsense"`, `""`, `"1790845200"`, `0`, `-5`, `1790845200.5`, `1790845200123`, `1e300`, `true`, `{}`} {
+		i := importer{}
+		l, err := i.parse([]byte(`{"received_at":` + at + `,"body":{"event_name":"x"}}`))
+		if !errors.Is(err, errTime) {
+			t.Errorf("%s is taken: %+v, %v", at, l, err)
+		} else if strings.Contains(err.Error(), "nonsense") {
+			t.Errorf("the error quotes the line: %v", err)
 		}
 	}
 }

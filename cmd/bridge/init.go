@@ -106,16 +106,21 @@ func (c *initCmd) ask(e *env) error {
 	return question("Address of the bridge for Jivo and amoCRM (https://bridge.example.com, empty: later): ", &c.PublicURL)
 }
 
-// normalise brings account and name into the form the config wants.
+const accountForm = "it looks like https://NAME.amocrm.ru, and the token is sent nowhere else"
+
+// normalise brings account and name into the form the config wants. Nothing is
+// dialled before: the token must reach no host but the account's.
 func (c *initCmd) normalise() error {
 	if !strings.Contains(c.Account, "://") {
 		c.Account = "https://" + c.Account
 	}
 	u, err := url.Parse(c.Account)
 	if err != nil || u.Host == "" {
-		return fmt.Errorf("%q is no address of an account", c.Account)
+		return hinted{errors.New("--account is no address of an account"), accountForm}
 	}
-	c.Account = u.Scheme + "://" + u.Host
+	if c.Account, err = config.AccountURL(u.Scheme + "://" + u.Host); err != nil { // people paste the page they look at: its path is none of the account's
+		return hinted{fmt.Errorf("--account: %w", err), accountForm}
+	}
 	if c.Connection == "" {
 		name, _, _ := strings.Cut(u.Hostname(), ".")
 		c.Connection = strings.Trim(strings.ToLower(name), "-")

@@ -32,6 +32,9 @@ func (c runCmd) Run(e *env) error {
 	for _, w := range cfg.Warnings {
 		log.Warn(w.String())
 	}
+	if err := dataFolder(cfg); err != nil {
+		return err
+	}
 	// Before the listeners open: who sees them may send a signal at once, and
 	// SIGHUP's default effect is the end.
 	ctx, stop := signal.NotifyContext(e.ctx, syscall.SIGTERM, os.Interrupt)

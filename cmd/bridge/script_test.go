@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"settled":  settled,
 			"post":     post,
 			"consent":  consent,
+			"redirect": redirect,
 			"free-of":  freeOf,
 		},
 	})
@@ -233,9 +234,42 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 // stands in FILE: it agrees. $CODE is the code, $LANDED the address the browser
 // ends at; with "visit" the browser goes there.
 func consent(ts *testscript.TestScript, _ bool, args []string) {
-	var page *url.URL
+	page := consentPage(ts, args[0])
+	landed := worldOf(ts).amo.Consent(page.Query().Get("state"))
+	u, err := url.Parse(landed)
+	ts.Check(err)
+	ts.Setenv("LANDED", landed)
+	ts.Setenv("CODE", u.Query().Get("code"))
+	if len(args) > 1 {
+		visit(ts, landed)
+	}
+}
+
+// redirect FILE KEY=VALUE… is where a browser ends that was at the consent page
+// whose address stands in FILE, if amoCRM sends it back with these values, the
+// account's address and the page's state.
+func redirect(ts *testscript.TestScript, _ bool, args []string) {
+	page := consentPage(ts, args[0])
+	q := url.Values{"state": {page.Query().Get("state")}, "referer": {strings.TrimPrefix(ts.Getenv("AMO"), "http://")}}
+	for _, arg := range args[1:] {
+		key, value, _ := strings.Cut(arg, "=")
+		q.Set(key, value)
+	}
+	visit(ts, ts.Getenv("REDIRECT")+"?"+q.Encode())
+}
+
+func visit(ts *testscript.TestScript, address string) {
+	resp, err := http.Get(address)
+	ts.Check(err)
+	text, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	fmt.Fprintf(ts.Stdout(), "%d %s", resp.StatusCode, text)
+}
+
+// consentPage waits for the address of a consent page in a file.
+func consentPage(ts *testscript.TestScript, file string) (page *url.URL) {
 	until(ts, "a consent page", func() bool {
-		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		text, err := os.ReadFile(ts.MkAbs(file))
 		if err != nil {
 			return false
 		}
@@ -247,18 +281,7 @@ func consent(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return page != nil
 	})
-	landed := worldOf(ts).amo.Consent(page.Query().Get("state"))
-	u, err := url.Parse(landed)
-	ts.Check(err)
-	ts.Setenv("LANDED", landed)
-	ts.Setenv("CODE", u.Query().Get("code"))
-	if len(args) > 1 {
-		resp, err := http.Get(landed)
-		ts.Check(err)
-		text, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		fmt.Fprintf(ts.Stdout(), "%s", text)
-	}
+	return page
 }
 
 // free-of WORD… checks that neither output of the last command holds a word.

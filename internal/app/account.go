@@ -56,7 +56,8 @@ func (a *App) openAccount(c *config.Connection) *account {
 		Recent: recent, OnSend: acc.spent.add, OnPause: func(s amocrm.Status) { a.paused(acc, s) },
 	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
-		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync, MarkerField: cfg.MarkerField,
+		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
+		MarkerField: cfg.MarkerField, InDoubtAfter: cfg.InDoubtAfter,
 		Load: func(ctx context.Context) (*dict.Snapshot, error) {
 			return dict.Load(ctx, acc.client)
 		},
@@ -138,22 +139,18 @@ func (a *App) paused(acc *account, s amocrm.Status) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	banned := false
+	second := false
 	for _, other := range a.accounts {
-		if other == acc || token.Platform(other.host) != platform {
-			continue
-		}
-		st := other.client.State()
-		banned = banned || (st.Paused && st.Reason == amocrm.Banned && time.Since(st.Since) < banWindow)
+		second = second || other != acc && token.Platform(other.host) == platform && time.Since(other.client.State().Barred) < banWindow
 	}
-	if !banned {
+	if !second {
 		return
 	}
 	a.log.Error("two accounts of one platform answer with the ban page: the address of this machine is banned", "platform", platform)
 	for _, other := range a.accounts {
 		if token.Platform(other.host) == platform && !other.client.State().Paused {
 			go func() {
-				other.client.PauseFor(amocrm.Banned, banWindow)
+				other.client.PauseWith(amocrm.Banned)
 				a.kickWhenResumed(other)
 			}()
 		}

@@ -75,6 +75,8 @@ type App struct {
 
 	connecting sync.Mutex // held by connect
 
+	began *config.Config // what the process started with: what takes a restart is told by it
+
 	mu       sync.Mutex
 	cfg      *config.Config
 	accounts map[string]*account // by host
@@ -89,7 +91,7 @@ type App struct {
 // Run was called.
 func New(cfg *config.Config, opt Options) (a *App, err error) {
 	a = &App{
-		opt: opt, log: opt.Log, cfg: cfg, barrier: newBarrier(), states: newStates(),
+		opt: opt, log: opt.Log, began: cfg, cfg: cfg, barrier: newBarrier(), states: newStates(),
 		accounts: map[string]*account{}, conns: map[string]*connection{}, removed: map[string]string{}, hooked: map[string]time.Time{}, fatal: make(chan error, 1),
 	}
 	half := a // a failing return sets a to nil
@@ -101,7 +103,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 	reg := prometheus.NewRegistry()
 	a.metrics = console.NewMetrics(reg, opt.Version, jivo.Kinds())
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, &store.OpenError{Path: filepath.Join(cfg.Data, StoreFile), Err: fmt.Errorf("data folder: %w", err)} // it knows the way out
 	}
 	a.store, err = store.Open(store.Options{
 		Path: filepath.Join(cfg.Data, StoreFile), FreeSpace: uint64(cfg.Limits.FreeSpace), Logger: opt.Log,
@@ -281,7 +283,7 @@ func (a *App) Reload() {
 		a.log.Error("the new config was refused; the old one stays", "error", err)
 		return
 	}
-	for _, key := range config.Diff(a.config(), cfg).Restart {
+	for _, key := range config.Diff(a.began, cfg).Restart {
 		a.log.Warn("this change takes a restart", "key", key)
 	}
 	a.apply(cfg)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,21 +37,22 @@ func (a *App) Connections(context.Context) ([]console.Connection, error) {
 	for _, r := range a.running() {
 		out = append(out, a.row(r))
 	}
-	a.mu.Lock()
-	var gone []string
-	for name := range a.removed {
-		gone = append(gone, name)
-	}
-	removed := a.removed
-	a.mu.Unlock()
-	slices.Sort(gone)
-	for _, name := range gone {
+	removed := a.gone()
+	for _, name := range slices.Sorted(maps.Keys(removed)) {
 		c := console.Connection{Name: name, Account: removed[name], State: console.ConnectionRemoved, UnmatchedAgents: []string{}}
 		a.counts(&c)
 		c.Hooks.State = "off"
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// gone are the connections that the store knows and the config does not, with
+// their accounts, as far as these are known.
+func (a *App) gone() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.removed)
 }
 
 func (a *App) counts(c *console.Connection) {
@@ -456,6 +458,10 @@ func (a *App) gauges() console.Gauges {
 			c.Paused = string(s.Reason)
 		}
 		g.Connections = append(g.Connections, c)
+	}
+	for name := range a.gone() {
+		n := a.store.Counts(name)
+		g.Connections = append(g.Connections, console.ConnectionGauges{Name: name, Removed: true, Pending: n.Pending, Parked: n.Parked, Dead: n.Dead})
 	}
 	return g
 }

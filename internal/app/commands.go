@@ -83,9 +83,10 @@ func readCommand(r *http.Request, into any) error {
 
 // Consent is the answer to POST and GET /api/v1/auth/{connection}.
 type Consent struct {
-	URL   string    `json:"url,omitempty"`
-	Open  bool      `json:"open"`              // the consent can still be given
-	Grant time.Time `json:"grant_at,omitzero"` // when the stored grant was given
+	URL    string    `json:"url,omitempty"`
+	Open   bool      `json:"open"`              // the consent can still be given
+	Denied bool      `json:"denied,omitempty"`  // it was refused: nothing more will come of it
+	Grant  time.Time `json:"grant_at,omitzero"` // when the stored grant was given
 }
 
 func (a *App) serveConsent(w http.ResponseWriter, r *http.Request, name string) error {
@@ -93,20 +94,21 @@ func (a *App) serveConsent(w http.ResponseWriter, r *http.Request, name string) 
 	if err != nil {
 		return err
 	}
-	_, pair, err := a.Granted(r.Context(), name, "")
+	is, err := a.Granted(r.Context(), name, "")
 	if err != nil {
 		return err
 	}
-	answerCommand(w, http.StatusOK, Consent{URL: address, Open: true, Grant: pair.RefreshedAt})
+	is.URL, is.Open = address, true
+	answerCommand(w, http.StatusOK, is)
 	return nil
 }
 
 func (a *App) serveGranted(w http.ResponseWriter, r *http.Request, name string) error {
-	open, pair, err := a.Granted(r.Context(), name, r.URL.Query().Get("state"))
+	is, err := a.Granted(r.Context(), name, r.URL.Query().Get("state"))
 	if err != nil {
 		return err
 	}
-	answerCommand(w, http.StatusOK, Consent{Open: open, Grant: pair.RefreshedAt})
+	answerCommand(w, http.StatusOK, is)
 	return nil
 }
 
@@ -143,6 +145,7 @@ type ImportCounts struct {
 	Skipped    int `json:"skipped"`    // unknown event, channel not let in
 	Unparsable int `json:"unparsable"` // kept as dead
 	TooLarge   int `json:"too_large"`  // not stored
+	Unreadable int `json:"unreadable"` // lines that make no sense, such as one without a time that can be read; not stored
 }
 
 // Add adds up counts.
@@ -154,6 +157,7 @@ func (c *ImportCounts) Add(d ImportCounts) {
 	c.Skipped += d.Skipped
 	c.Unparsable += d.Unparsable
 	c.TooLarge += d.TooLarge
+	c.Unreadable += d.Unreadable
 }
 
 func (c *ImportCounts) count(f Fed) {

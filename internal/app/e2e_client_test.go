@@ -150,6 +150,20 @@ func TestE2E_DeletedClient(t *testing.T) {
 			t.Errorf("still known: %+v", got)
 		}
 	}
+	// Jivo sends some things twice: the second does not bring the person back.
+	w.tell(p.crm("deleted_client"), p.accepted())
+	for _, kind := range []string{"deleted_client", "chat_accepted"} {
+		if e := w.ended(kind, "skipped", "duplicate"); e.Body != nil && *e.Body != "" {
+			t.Errorf("the repeat of %s is kept whole", kind)
+		}
+	}
+	for _, q := range []string{p.Phone, p.Email, p.Name} {
+		var found struct{ Events []row }
+		w.api("POST", "/api/v1/search", string(jsonOf(m{"q": q})), &found)
+		if len(found.Events) != 0 {
+			t.Errorf("%d events are found by what was forgotten", len(found.Events))
+		}
+	}
 	p.Chat = 7641
 	w.tell(p.accepted())
 	w.oneContact() // found again by phone

@@ -432,7 +432,7 @@ func (s *sim) fault() {
 	}
 	f := kinds[s.rnd.IntN(len(kinds))]
 	if s.rnd.IntN(8) == 0 {
-		d := time.Duration(s.rnd.Int64N(int64(18 * time.Second))) // within both look-ups (docs/proof.md, residual cases)
+		d := time.Duration(s.rnd.Int64N(int64(latest)))
 		s.note("a write is %v late", d)
 		s.late.Store(int64(d))
 		return
@@ -446,6 +446,10 @@ func (s *sim) fault() {
 	s.note("fault %s %s %s ×%d", f.Kind, f.Method, f.PathPrefix, f.Times)
 	s.l.amo.Inject(f)
 }
+
+// latest is the most a write is late: within both look-ups (docs/proof.md, residual
+// cases).
+const latest = 18 * time.Second
 
 // outage is a stretch of trouble of the whole account.
 func (s *sim) outage() {

@@ -21,6 +21,9 @@ func (c *courierDoor) RoundTrip(req *http.Request) (*http.Response, error) {
 	return tr.RoundTrip(req)
 }
 
+// inDoubtAfter is the default of that name.
+const inDoubtAfter = 10 * time.Second
+
 // lateWire has a write reach amoCRM when its sender has given up on it already.
 type lateWire struct {
 	*wire
@@ -35,6 +38,9 @@ func (w *lateWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if d == 0 {
 		return w.wire.RoundTrip(req)
+	}
+	if req.Method == http.MethodPatch {
+		d = min(d, inDoubtAfter-time.Second) // an update is not looked up but goes again
 	}
 	body, _ := io.ReadAll(req.Body) // it is in memory
 	_ = req.Body.Close()

@@ -101,11 +101,11 @@ func (f *Feed) Put(ctx context.Context, s Saved) (Fed, error) {
 // Append implements intake.Journal: the journal with the webhook's own time.
 func (f *Feed) Append(ctx context.Context, in event.Incoming) (store.Appended, error) {
 	one := ctx.Value(fedKey{}).(*feeding)
-	in.Event.ReceivedAt = one.saved.At.UTC()
+	in.Event.ReceivedAt, in.Event.Imported = one.saved.At.UTC(), true
 	if one.saved.New {
 		in.Dedup = event.Dedup{}
 	} else if in.Event.State == event.Pending {
-		reason, of, err := f.outdated(in, one.saved)
+		reason, of, stripped, err := f.outdated(in, one.saved)
 		if err != nil {
 			one.err = err
 			return store.Appended{}, err
@@ -121,6 +121,9 @@ func (f *Feed) Append(ctx context.Context, in event.Incoming) (store.Appended, e
 				in.Event.Detail = "imported; what is known of the client is newer"
 			}
 			in.Dedup = event.Dedup{} // the newest state is what repeats are told by
+			if stripped {
+				in.Body = nil // its person may have been forgotten, which an older state must not undo
+			}
 		}
 	}
 	got, err := f.st.Append(ctx, in)
@@ -140,15 +143,16 @@ func (f *Feed) Append(ctx context.Context, in event.Incoming) (store.Appended, e
 const lookBack = 500
 
 // outdated says whether an event that tells a state comes too late: Duplicate if
-// it is in the journal already, Stale if something newer about the same thing is.
+// it is in the journal already, Stale if something newer about the same thing is;
+// stripped says that the body of the newer one is no longer kept.
 // An event that happens once is left to the journal's own look at repeats.
-func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uint64, err error) {
+func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uint64, stripped bool, err error) {
 	m, err := jivo.Decode(in.Body)
 	if err != nil {
-		return "", 0, nil // it is not stored as pending anyway
+		return "", 0, false, nil // it is not stored as pending anyway
 	}
 	if !tellsState(m) {
-		return "", 0, nil
+		return "", 0, false, nil
 	}
 	err = f.st.View(func(tx *store.Tx) error {
 		evs, err := f.relatives(tx, m)
@@ -165,7 +169,7 @@ func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uin
 				return nil
 			}
 			if reason == "" && s.before(m, ev) && sameThing(m, ev, body) {
-				reason, of = event.Stale, ev.Seq
+				reason, of, stripped = event.Stale, ev.Seq, body == nil
 			}
 		}
 		if reason == "" && describesClient(m) {
@@ -175,7 +179,7 @@ func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uin
 		}
 		return nil
 	})
-	return reason, of, err
+	return reason, of, stripped, err
 }
 
 // sameAs reports whether a stored event with the same body is this very one.
@@ -279,7 +283,8 @@ type mute struct{}
 func (mute) Reply(context.Context, string, *jivo.Message, uint64, bool) jivo.Reply {
 	return jivo.Reply{}
 }
-func (mute) Received(string, event.Source, string) {}
-func (mute) Refused(string, event.Source, string)  {}
-func (mute) Acked(event.Source, time.Duration)     {}
-func (mute) Replied(string, time.Duration)         {}
+func (mute) Received(string, event.Source, string)                      {}
+func (mute) Settled(string, event.Source, string, event.State, float64) {}
+func (mute) Refused(string, event.Source, string)                       {}
+func (mute) Acked(event.Source, time.Duration)                          {}
+func (mute) Replied(string, time.Duration)                              {}

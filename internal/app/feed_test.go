@@ -266,3 +266,33 @@ func TestFeed_TakesTheDoorOfLiveEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An older state of somebody who was forgotten since brings nothing of them back.
+func TestFeed_StaleStateOfAForgottenPersonIsKeptWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	f := newFed(t)
+	f.live(9, "chat_updated", 1)
+	f.live(10, "chat_updated", 2)
+	if err := f.st.Update(t.Context(), func(tx *store.Tx) error { return tx.Forget("shop", "42") }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		minute, n int
+		want      string
+	}{{5, 0, "stale"}, {9, 1, "stale"}, {10, 2, "duplicate"}} {
+		got, err := f.feed.Put(t.Context(), app.Saved{Body: importBody("chat_updated", c.n), At: importDay(c.minute)})
+		if err != nil || string(got.Reason) != c.want {
+			t.Fatalf("%+v, %v, want %s", got, err, c.want)
+		}
+		err = f.st.View(func(tx *store.Tx) error {
+			if got.Seq == 0 || tx.Body(got.Seq) != nil {
+				t.Errorf("state %d is kept whole: %+v", c.n, got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.live(15, "chat_updated", 3) // what is new is news
+}

@@ -25,6 +25,7 @@ type states struct {
 type consent struct {
 	connection string
 	until      time.Time
+	denied     bool // the person said no: the state is used up, and who waits is told why
 }
 
 func newStates() *states { return &states{live: map[string]consent{}} }
@@ -39,7 +40,7 @@ func (s *states) give(connection string) string {
 			delete(s.live, k)
 		}
 	}
-	s.live[state] = consent{connection, time.Now().Add(consentFor)}
+	s.live[state] = consent{connection: connection, until: time.Now().Add(consentFor)}
 	return state
 }
 
@@ -61,9 +62,28 @@ func (s *states) take(state, connection string) bool {
 	return true
 }
 
+// deny uses a state up without a consent.
+func (s *states) deny(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.live[state]; ok {
+		c.denied = true
+		s.live[state] = c
+	}
+}
+
+// stand tells how the consent that a state is of stands: whether it may still be
+// given, or was denied. One that was given is neither.
+func (s *states) stand(state, connection string) (open, denied bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.live[state]
+	return s.good(state, connection), c.denied && c.connection == connection
+}
+
 func (s *states) good(state, connection string) bool {
 	c, ok := s.live[state]
-	return ok && c.connection == connection && !time.Now().After(c.until)
+	return ok && !c.denied && c.connection == connection && !time.Now().After(c.until)
 }
 
 // errNoOAuth says that a connection has a long-lived token.
@@ -114,11 +134,16 @@ func (a *App) Callback(ctx context.Context, connection string, q url.Values) (st
 	if c == nil || c.account.oauth == nil {
 		return http.StatusNotFound, ""
 	}
-	if q.Get("error") != "" {
-		return http.StatusForbidden, "amoCRM says that access was denied. Nothing was changed; run `bridge auth` to try again."
+	if q.Get("error") == "access_denied" { // RFC 6749 §4.1.2.1
+		a.states.deny(q.Get("state"))
+		a.log.Warn("consent refused", "connection", connection)
+		return http.StatusBadRequest, "The consent was refused in amoCRM. Nothing was changed; run `bridge auth` to try again."
 	}
 	if !token.SameAccount(q.Get("referer"), c.cfg.AmoCRM.Account) {
 		return http.StatusForbidden, "The consent is for another account than the one in the config. Nothing was changed."
+	}
+	if q.Get("error") != "" || q.Get("code") == "" {
+		return http.StatusBadRequest, "amoCRM sent no code along. Nothing was changed; open the page that `bridge auth` printed once more."
 	}
 	if !a.states.take(q.Get("state"), connection) { // of two redirects at once, one
 		return http.StatusNotFound, ""

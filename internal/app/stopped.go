@@ -8,7 +8,6 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
-	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -106,18 +105,17 @@ func (a *App) SyncContacts(ctx context.Context, connection string, progress func
 }
 
 // Granted tells how a consent that ConsentURL asked for stands: whether somebody
-// may still give it, and which grant is stored.
-func (a *App) Granted(ctx context.Context, connection, state string) (open bool, pair token.Pair, err error) {
+// may still give it or has refused it, and when the grant that is stored was given.
+func (a *App) Granted(ctx context.Context, connection, state string) (is Consent, err error) {
 	c, err := a.connectionOf(connection)
 	if err != nil {
-		return false, pair, err
+		return is, err
 	}
-	a.states.mu.Lock()
-	_, open = a.states.live[state]
-	a.states.mu.Unlock()
-	pair, _, err = pairs{a.store, c.account.host}.Load(ctx)
+	is.Open, is.Denied = a.states.stand(state, connection)
+	pair, _, err := pairs{a.store, c.account.host}.Load(ctx)
 	if err != nil {
-		return open, pair, fmt.Errorf("read the grant: %w", err)
+		return is, fmt.Errorf("read the grant: %w", err)
 	}
-	return open, pair, nil
+	is.Grant = pair.RefreshedAt
+	return is, nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -82,6 +83,17 @@ func redirectURL(s strict.Scalar) (value, complaint string) {
 		return "", complaint
 	}
 	return s.Text, ""
+}
+
+// AccountURL brings the address of an amoCRM account into the form a connection
+// has it in; what `amocrm.account` would not take is an error. A token must go
+// to no address that was not checked here.
+func AccountURL(text string) (string, error) {
+	value, complaint := accountURL(strict.Scalar{Text: text})
+	if complaint != "" {
+		return "", errors.New(complaint)
+	}
+	return value, nil
 }
 
 // accountURL checks the address of an amoCRM account (amocrm-api.md §1): one

@@ -11,7 +11,8 @@ type Change struct {
 	Added, Removed []string
 }
 
-// Diff compares the config that runs with one that is to take its place.
+// Diff compares the config a bridge runs with, for Restart the one it was
+// started with, with one that is to take its place.
 func Diff(before, after *Config) Change {
 	var c Change
 	for _, k := range []struct {

@@ -18,6 +18,7 @@ type Gauges struct {
 // is not known: its metric is left out.
 type ConnectionGauges struct {
 	Name                  string
+	Removed               bool // from the config: nothing but its counts is shown, while its queue stands still
 	Pending, Parked, Dead int
 	Oldest                time.Time // receive time of the oldest pending event
 	Paused                string    // why the account is paused, "" if it is not
@@ -74,6 +75,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		set(g.events, float64(c.Pending), c.Name, string(event.Pending))
 		set(g.events, float64(c.Parked), c.Name, string(event.Parked))
 		set(g.events, float64(c.Dead), c.Name, string(event.Dead))
+		if c.Removed {
+			continue
+		}
 		set(g.oldest, age(now, c.Oldest), c.Name)
 		if !c.TokenExpires.IsZero() {
 			set(g.expiry, float64(c.TokenExpires.Unix()), c.Name)

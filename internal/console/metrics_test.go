@@ -151,6 +151,26 @@ bridge_token_expiry_timestamp_seconds{connection="shop"} 1.795e+09
 `, "bridge_amocrm_paused", "bridge_token_expiry_timestamp_seconds")
 }
 
+// What is removed from the config sends nothing and alarms nobody, but what waits
+// in it can be seen.
+func TestGauges_OfARemovedConnectionAreItsCounts(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	WatchGauges(reg, func() Gauges {
+		return Gauges{Connections: []ConnectionGauges{{Name: "gone", Removed: true, Pending: 3, Dead: 1, Oldest: time.Unix(1, 0), Paused: "banned", LastHook: time.Unix(1, 0)}}}
+	})
+	const want = `
+# HELP bridge_events Events that are not settled for good.
+# TYPE bridge_events gauge
+bridge_events{connection="gone",state="dead"} 1
+bridge_events{connection="gone",state="parked"} 0
+bridge_events{connection="gone",state="pending"} 3
+`
+	names := []string{"bridge_events", "bridge_oldest_pending_seconds", "bridge_amocrm_paused", "bridge_hook_age_seconds"}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMetrics_DroppedConnectionLeavesNoGauge(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := NewMetrics(reg, "v1", nil)

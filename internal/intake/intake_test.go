@@ -46,6 +46,7 @@ type fakes struct {
 	query       url.Values
 
 	received, refused []string
+	settled           []string
 	acked, replied    []string
 	logs              bytes.Buffer
 }
@@ -110,6 +111,13 @@ func (f *fakes) Callback(_ context.Context, connection string, q url.Values) (in
 
 func (f *fakes) Received(connection string, source event.Source, kind string) {
 	f.received = append(f.received, connection+" "+string(source)+" "+kind)
+}
+
+func (f *fakes) Settled(connection string, source event.Source, kind string, state event.State, seconds float64) {
+	if seconds < 0 {
+		kind += " in the past"
+	}
+	f.settled = append(f.settled, connection+" "+string(source)+" "+kind+" "+string(state))
 }
 
 func (f *fakes) Refused(connection string, source event.Source, why string) {

@@ -123,8 +123,19 @@ func (x *exchange) keep(in event.Incoming) (store.Appended, bool) {
 	x.stored, x.seq, x.repeat = true, at.Seq, at.Repeat
 	x.s.deps.Observer.Acked(x.source, time.Since(x.start))
 	x.s.deps.Observer.Received(x.connection, x.source, x.kindLabel())
+	if state := storedAs(in.Event.State, at); state.Settled() {
+		x.s.deps.Observer.Settled(x.connection, x.source, x.kindLabel(), state, time.Since(x.start).Seconds())
+	}
 	x.s.alarms.clear(x.s.deps.Log, x.connection, x.source)
 	return at, true
+}
+
+// storedAs is the state the journal gave an event: a repeat is skipped.
+func storedAs(wanted event.State, at store.Appended) event.State {
+	if at.Repeat {
+		return event.Skipped
+	}
+	return wanted
 }
 
 func whyNot(err error) string {

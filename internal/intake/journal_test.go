@@ -94,6 +94,11 @@ func TestJivo_EventIsJournaledWithItsIdentity(t *testing.T) {
 				t.Errorf("answer %q, want %q", answer.Result, wantAnswer)
 			}
 			equal(t, "received", f.received, "shop jivo "+c.label)
+			var settled []string // what is to be worked is told of by whoever works it
+			if got.State.Settled() {
+				settled = []string{"shop jivo " + c.label + " " + string(got.State)}
+			}
+			equal(t, "settled", f.settled, settled...)
 			equal(t, "acked", f.acked, "jivo")
 			equal(t, "replied", f.replied, c.label)
 		})
@@ -265,6 +270,21 @@ func TestHook_WithoutSenseIsKeptDeadAndAnsweredAllTheSame(t *testing.T) {
 		t.Errorf("%+v", ev)
 	}
 	equal(t, "received", f.received, "shop amocrm other")
+	equal(t, "settled", f.settled, "shop amocrm other dead")
+}
+
+// A repeat is settled the moment it is stored; what was not stored is not.
+func TestJivo_SettledAtTheDoorIsCountedThere(t *testing.T) {
+	f := &fakes{appended: store.Appended{Seq: 9, Repeat: true, Of: 4}}
+	send(listen(t, f), "POST", jivoPath, accepted)
+	equal(t, "a repeat", f.settled, "shop jivo chat_accepted skipped")
+	for what, f := range map[string]*fakes{"refused": {appendErr: store.ErrFull}, "to be worked": {}} {
+		send(listen(t, f), "POST", jivoPath, accepted)
+		equal(t, what, f.settled)
+	}
+	f = &fakes{}
+	send(listen(t, f), "POST", amoPath, "leads%5Bstatus%5D%5B0%5D%5Bid%5D=501", asForm)
+	equal(t, "a hook", f.settled)
 }
 
 // BenchmarkAck is the listener's own share of an acknowledgement: all but the commit.
@@ -286,7 +306,8 @@ type nothing struct{}
 func (nothing) Append(context.Context, event.Incoming) (store.Appended, error) {
 	return store.Appended{Seq: 1}, nil
 }
-func (nothing) Received(string, event.Source, string) {}
-func (nothing) Refused(string, event.Source, string)  {}
-func (nothing) Acked(event.Source, time.Duration)     {}
-func (nothing) Replied(string, time.Duration)         {}
+func (nothing) Received(string, event.Source, string)                      {}
+func (nothing) Settled(string, event.Source, string, event.State, float64) {}
+func (nothing) Refused(string, event.Source, string)                       {}
+func (nothing) Acked(event.Source, time.Duration)                          {}
+func (nothing) Replied(string, time.Duration)                              {}

@@ -53,6 +53,9 @@ type OAuth interface {
 // Observer is told what the listener does. Its methods must not block.
 type Observer interface {
 	Received(connection string, source event.Source, kind string)
+	// Settled: an event was stored in a state in which nothing is left to do,
+	// so many seconds after it was received. Whoever works the others tells of those.
+	Settled(connection string, source event.Source, kind string, state event.State, seconds float64)
 	Refused(connection string, source event.Source, why string)
 	Acked(source event.Source, d time.Duration)
 	Replied(kind string, d time.Duration)

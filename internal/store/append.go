@@ -17,8 +17,9 @@ type Appended struct {
 
 // Append journals an event with its body: when it returns nil, both are on
 // disk. Whether the event is a repeat is decided in the order of the journal
-// (event.Dedup); a repeat is kept as skipped. The event's State is Pending if
-// empty, ReceivedAt is now if zero.
+// (event.Dedup); a repeat is kept as skipped, and without its body if that of
+// the first is no longer kept: forgetting a person holds for what is delivered
+// again. The event's State is Pending if empty, ReceivedAt is now if zero.
 //
 // Keys are on disk as digests, so only their part up to the last "|" can be
 // cleared: Dedup.Clear "accepted|7|" drops "accepted|7|anna", while a Clear
@@ -65,6 +66,9 @@ func (t *Tx) append(in event.Incoming) (Appended, error) {
 	if a.Repeat {
 		ev.State, ev.Reason, ev.NextAt = event.Skipped, event.Duplicate, time.Time{}
 		ev.Detail = fmt.Sprintf("repeat of %d", a.Of)
+		if t.get(bucketBodies, be64(a.Of)) == nil {
+			in.Body = nil // what is not kept of the first, because its person was forgotten, does not come back by the second
+		}
 	}
 	if ev.State == "" {
 		ev.State = event.Pending

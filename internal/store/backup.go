@@ -28,10 +28,36 @@ func (s *Store) Backup(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
+// Copy writes a copy of the store file at path, which nobody works on, to w as it
+// is, and gives its length. Unlike Open it takes the file of an older version
+// too, which stays what it is. Its errors are those of Open.
+func Copy(path string, w io.Writer) (n int64, err error) {
+	if err := Verify(path); err != nil {
+		return 0, err
+	}
+	db, err := openBolt(path, true) // its lock keeps others from writing meanwhile
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		n, err = tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return n, fmt.Errorf("copying the store: %w", err)
+	}
+	return n, nil
+}
+
 // Verify reads a store file through and says what is wrong with it, by the
-// errors of Open. The file must not be in use.
+// errors of Open; that an older version wrote it is nothing wrong. The file must
+// not be in use.
 func Verify(path string) error {
 	db, err := openFile(path, true, nil)
+	if errors.Is(err, ErrOlder) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

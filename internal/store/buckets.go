@@ -13,7 +13,7 @@ const (
 	bucketEvents      = "events"         // n(seq) → record
 	bucketBodies      = "bodies"         // n(seq) → raw body
 	bucketDue         = "due"            // connection, n(time) n(seq)
-	bucketLines       = "lines"          // connection, line, n(seq): attached pending events
+	bucketLines       = "lines"          // connection, line, n(seq): attached pending events; frozen ones also n(0) n(seq)
 	bucketStates      = "states"         // connection, state, n(seq): pending, parked, dead
 	bucketParked      = "parked"         // connection, client, n(seq)
 	bucketByClient    = "by_client"      // connection, client, n(seq)

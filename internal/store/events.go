@@ -139,6 +139,9 @@ func entriesOf(ev *event.Event) []entry {
 	}
 	if attached(ev) {
 		es = append(es, entry{bucketLines, prefix(ev.Connection, ev.Line) + seq})
+		if ev.Frozen { // once more, in front of them all
+			es = append(es, entry{bucketLines, prefix(ev.Connection, ev.Line) + be64(0) + seq})
+		}
 	}
 	if ev.Client != "" {
 		es = append(es, entry{bucketByClient, prefix(ev.Connection, ev.Client) + seq})
@@ -201,8 +204,8 @@ func lineChange(t *Tx, old, ev *event.Event) []lineHead {
 }
 
 // moveHeads keeps in the due index exactly the head of each line noted: a head
-// that left is followed by the next one, and a head that an older event came
-// back in front of steps aside.
+// that left is followed by the next one, and a head that another event came in
+// front of, because it is older or its change list froze, steps aside.
 func (t *Tx) moveHeads(lines []lineHead, old, ev *event.Event) error {
 	for _, l := range lines {
 		head, ok := t.Head(l.connection, l.line)
@@ -321,7 +324,9 @@ func (t *Tx) DueAfter(connection string, after time.Time, fn func(ev *event.Even
 	return nil
 }
 
-// Head gives the first event that holds a place in a line.
+// Head gives the first event that holds a place in a line: the first of those whose
+// change list is frozen, for what has begun keeps its place when an older event comes
+// back into the line; else the first of all.
 func (t *Tx) Head(connection, line string) (seq uint64, ok bool) {
 	return t.first(bucketLines, prefix(connection, line))
 }

@@ -128,3 +128,38 @@ func TestForget_SparesWhatOthersNeed(t *testing.T) {
 	}
 	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "never seen") })
 }
+
+// What is delivered once more after its person was forgotten does nothing, and
+// brings nothing back.
+func TestForget_HoldsForWhatIsDeliveredAgain(t *testing.T) {
+	s := open(t, Options{})
+	told := func(client, key string) event.Incoming {
+		in := incoming(client)
+		in.Body, in.Dedup = []byte(`{"text":"`+canary+`"}`), event.Dedup{Key: key, Value: key}
+		return in
+	}
+	mine, theirs := told("7", "deleted_client|7"), told("77", "deleted_client|77")
+	first := mustAppend(t, s, mine)
+	other := mustAppend(t, s, theirs)
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "7") })
+	for range 2 { // also the repeat of a repeat
+		a := mustAppend(t, s, mine)
+		if !a.Repeat || a.Of != first.Seq {
+			t.Fatalf("taken for new: %+v", a)
+		}
+		view(t, s, func(tx *Tx) {
+			if body := tx.Body(a.Seq); body != nil {
+				t.Errorf("the repeat keeps its body: %s", body)
+			}
+		})
+		if ev := read(t, s, a.Seq); ev.State != event.Skipped || ev.Reason != event.Duplicate || ev.BodySize != len(mine.Body) {
+			t.Errorf("%+v", ev)
+		}
+	}
+	a := mustAppend(t, s, theirs)
+	view(t, s, func(tx *Tx) {
+		if !a.Repeat || tx.Body(a.Seq) == nil || tx.Body(other.Seq) == nil {
+			t.Error("a repeat of somebody else's lost its body")
+		}
+	})
+}

@@ -151,15 +151,24 @@ func verifyIndexes(t testing.TB, s *Store) {
 			return true
 		})
 	})
-	for _, ev := range all { // ascending by seq
-		inLine := ev.State == event.Pending && !ev.Detached && ev.Line != ""
-		line := ev.Connection + "\x00" + ev.Line
-		if _, taken := heads[line]; inLine && !taken {
-			heads[line] = ev.Seq
+	inLine := func(ev *event.Event) bool { return ev.State == event.Pending && !ev.Detached && ev.Line != "" }
+	for _, frozen := range []bool{true, false} { // then ascending by seq
+		for _, ev := range all {
+			line := ev.Connection + "\x00" + ev.Line
+			if heads[line] == 0 && inLine(ev) && ev.Frozen == frozen {
+				heads[line] = ev.Seq
+			}
 		}
+	}
+	for _, ev := range all {
+		inLine := inLine(ev)
+		line := ev.Connection + "\x00" + ev.Line
 		n := be64(ev.Seq)
 		if inLine {
 			add(bucketLines, line+"\x00"+n)
+		}
+		if inLine && ev.Frozen {
+			add(bucketLines, line+"\x00"+be64(0)+n)
 		}
 		at := ev.NextAt
 		if at.IsZero() {

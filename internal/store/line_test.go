@@ -41,6 +41,31 @@ func TestLine_OneAtATimeInOrder(t *testing.T) {
 	expect("all but the detached", other)
 }
 
+func TestLine_WhatHasBegunKeepsItsPlace(t *testing.T) {
+	s := open(t, Options{})
+	parked, begun, behind := mustAppend(t, s, incoming("7")).Seq, mustAppend(t, s, incoming("7")).Seq, mustAppend(t, s, incoming("7")).Seq
+	change(t, s, parked, func(ev *event.Event) { ev.State, ev.NextAt = event.Parked, t0.Add(time.Hour) })
+	expect := func(why string, want uint64) {
+		t.Helper()
+		if got := due(t, s, t0); !slices.Equal(got, []uint64{want}) {
+			t.Errorf("%s: due %v, want %v", why, got, want)
+		}
+		verifyIndexes(t, s)
+	}
+	change(t, s, begun, func(ev *event.Event) { ev.Frozen = true })
+	change(t, s, parked, func(ev *event.Event) { ev.State, ev.NextAt = event.Pending, time.Time{} })
+	expect("one comes back", begun)
+	change(t, s, begun, func(ev *event.Event) { ev.Frozen = false })
+	expect("mapped anew", parked)
+	change(t, s, begun, func(ev *event.Event) { ev.Frozen = true })
+	expect("frozen while another stands in front", begun)
+	change(t, s, begun, func(ev *event.Event) { ev.Detached = true })
+	settle(t, s, begun, event.Done, t0)
+	expect("through", parked)
+	settle(t, s, parked, event.Done, t0)
+	expect("both through", behind)
+}
+
 func TestLine_ChangedOneKeepsBothInOrder(t *testing.T) {
 	s := open(t, Options{})
 	a1, b2, a3 := mustAppend(t, s, incoming("a")).Seq, mustAppend(t, s, incoming("b")).Seq, mustAppend(t, s, incoming("a")).Seq
@@ -138,6 +163,7 @@ func TestLine_Model(t *testing.T) {
 		mutate := func(ev *event.Event) {
 			ev.State = rapid.SampledFrom([]event.State{event.Pending, event.Pending, event.Parked, event.Done, event.Skipped, event.Dead}).Draw(rt, "state")
 			ev.Detached = rapid.IntRange(0, 3).Draw(rt, "detached") == 0
+			ev.Frozen = rapid.IntRange(0, 2).Draw(rt, "frozen") == 0
 			ev.NextAt = rapid.SampledFrom([]time.Time{{}, t0.Add(-time.Hour), t0, t0.Add(time.Hour)}).Draw(rt, "next")
 			if rapid.IntRange(0, 2).Draw(rt, "reline") == 0 {
 				ev.Line = rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "line")

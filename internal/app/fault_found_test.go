@@ -1,0 +1,82 @@
+package app_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator"
+)
+
+// A deal that came before its client was described is woken by the client's chat
+// and steps in front of it. The chat's list may be frozen by then, with a write
+// that surely did not land: both make the contact.
+func TestFault_AWokenDealDoesNotOvertakeAFrozenContact(t *testing.T) {
+	p := visitors(1)[0]
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		l.tell(p.deal("created_deal", deal{id: 9, pipeline: 6, stage: 21, title: "Доски", amount: 100}))
+		time.Sleep(time.Minute) // parked
+		l.amo.Inject(emulator.Fault{Method: http.MethodPost, PathPrefix: "/api/v4/leads/complex", Kind: emulator.GiveStatus, Status: http.StatusBadGateway})
+		l.tell(p.accepted())
+		l.settle(time.Hour)
+		l.verdict()
+		one(l.t, "contacts", l.amo.Contacts())
+	})
+}
+
+// An update of a contact that was put off says what stood there when it was
+// frozen. What others wrote since must not be taken away.
+func TestFault_AnUpdatePutOffTakesNothingAway(t *testing.T) {
+	all := visitors(2)
+	all[1].Phone = all[0].Phone
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		l.tell(all[0].accepted())
+		l.settle(time.Hour)
+		c := one(l.t, "contacts", l.amo.Contacts())
+		l.amo.Inject(emulator.Fault{Method: http.MethodPatch, PathPrefix: "/api/v4/contacts", Kind: emulator.GiveStatus, Status: http.StatusBadGateway})
+		l.tell(all[1].accepted()) // brings another e-mail
+		time.Sleep(3 * time.Second)
+		if err := l.amo.EditContact(c.ID, emulator.Edit{Fields: map[string][]string{"EMAIL": append(c.Values("EMAIL"), "second@example.com")}}); err != nil {
+			l.t.Fatal(err)
+		}
+		l.settle(time.Hour)
+		for _, lost := range l.amo.Report().Lost {
+			l.t.Errorf("a write took away %s", lost)
+		}
+		t.Log(l.census())
+	})
+}
+
+// Two visitors of one contact bring an e-mail each while amoCRM does not answer.
+func TestFault_TwoUpdatesOfOneContactPutOff(t *testing.T) {
+	all := visitors(3)
+	all[1].Phone, all[2].Phone = all[0].Phone, all[0].Phone
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		l.tell(all[0].accepted())
+		l.settle(time.Hour)
+		l.amo.Inject(emulator.Fault{Method: http.MethodPatch, PathPrefix: "/api/v4/contacts", Kind: emulator.GiveStatus, Status: http.StatusGatewayTimeout, Times: 2})
+		l.tell(all[1].accepted())
+		l.tell(all[2].accepted())
+		l.settle(time.Hour)
+		for _, lost := range l.amo.Report().Lost {
+			l.t.Errorf("a write took away %s", lost)
+		}
+		t.Log(l.census())
+	})
+}
+
+// The bridge's clock is set back (amoCRM's seems to leap ahead) while a write is
+// in doubt: what was made before that must still be found.
+func TestFault_AClockSetBackHidesNothingFromALookUp(t *testing.T) {
+	var ahead time.Duration
+	set := labSetup{conn: ruleLead, amo: emulator.Options{Now: func() time.Time { return time.Now().Add(ahead) }}}
+	inLab(t, set, func(l *lab) {
+		l.amo.Inject(emulator.Fault{Method: http.MethodPost, PathPrefix: "/api/v4/leads/complex", Kind: emulator.DropAfterCommit})
+		l.tell(visitors(1)[0].accepted())
+		time.Sleep(time.Second)
+		ahead = time.Minute
+		l.settle(time.Hour)
+		l.verdict()
+		one(l.t, "leads", l.amo.Leads())
+	})
+}
