@@ -78,6 +78,12 @@ type commands struct {
 }
 
 func main() {
+	// Every commit of the store leaves garbage, of a heap that is small: half the
+	// collections, which take processors an operator's answer waits for, cost a
+	// few MiB (docs/adr/0011).
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
