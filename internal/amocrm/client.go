@@ -38,7 +38,7 @@ type Config struct {
 	OnSend func(time.Time)
 
 	// OnPause is told each time this client pauses its account by its own
-	// finding (not through PauseFor). It must not block nor call the client's
+	// finding (not through PauseWith). It must not block nor call the client's
 	// reads or writes.
 	OnPause func(Status)
 }
@@ -157,9 +157,10 @@ type binder interface {
 	Bind(t *budget.Transport, granted func())
 }
 
-// keeper is a Tokens that must be looked after while nobody asks for one.
+// keeper is a Tokens that must be looked after while nobody asks for one. It
+// tells of each time it came to grief.
 type keeper interface {
-	KeepAlive(ctx context.Context)
+	KeepAlive(ctx context.Context, failed func(error))
 }
 
 // requests tells an Observer of requests, by their status or their Trouble.
@@ -179,7 +180,7 @@ func (c *Client) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	if k, ok := c.tokens.(keeper); ok {
-		wg.Go(func() { k.KeepAlive(ctx) })
+		wg.Go(func() { k.KeepAlive(ctx, c.keepFailed) })
 	}
 	c.probes(ctx)
 }

@@ -93,6 +93,14 @@ func (c *Client) tokenFailed(err error) {
 	c.queue.flush(&NotSent{Trouble: t, Reason: t, Until: c.State().Until, Err: err})
 }
 
+// keepFailed pauses for a grant that is dead, though nothing wants to be sent yet.
+// Everything else may have passed by then.
+func (c *Client) keepFailed(err error) {
+	if tokenTrouble(err) == AuthNeeded {
+		c.pause(AuthNeeded, err)
+	}
+}
+
 func (c *Client) heldError() *NotSent {
 	return &NotSent{Trouble: RateLimited, Reason: RateLimited, Until: c.budget.Held()}
 }
@@ -203,42 +211,70 @@ func (c *Client) endAll(jobs []*job, err error) {
 	}
 }
 
-// runCall makes a request that stands alone: a read, or a write that may be
-// repeated without harm (hook subscriptions).
+// runCall makes a request that stands alone: a read, or something that is set
+// up (a hook subscription, a field).
 func (c *Client) runCall(j *job, s *budget.Slot, token string) (again []*job) {
 	query, _ := url.ParseQuery(j.call.query) // our own encoding
 	a := c.exchange(c.life, s, token, j.call.method, j.call.path, query, j.call.body)
 	j.requests = append(j.requests, a.request)
+	if j.call.method == http.MethodGet && a.dropped([]*job{j}) {
+		return []*job{j}
+	}
 	if handled, again := c.account([]*job{j}, a, token); handled {
 		return again
 	}
 	switch a.verdict {
 	case accepted:
+		if j.call.path == accountPath {
+			c.noteAccount(a.body)
+		}
 		c.gate.cleared(j.suspectKey())
 		c.queue.end(j, outcome{status: a.status, body: a.body})
 	case refused, tooMuch:
 		c.queue.end(j, outcome{status: a.status, err: refusal(a, complaints(a.body).first())})
 	default:
-		c.readFailed(j, a)
+		c.callFailed(j, a)
 	}
 	return nil
 }
 
-// readFailed ends a read whose answer was lost or unusable. A read that found
-// no ear has had no effect, so it is never in doubt.
-func (c *Client) readFailed(j *job, a answer) {
-	if errors.Is(a.err, context.Canceled) {
-		c.queue.end(j, outcome{err: notSent(Closing, a.err)})
-		return
+// dropped reports whether some reads may go again at once, at their places in
+// the queue, because their connection was closed under them: each once.
+func (a answer) dropped(jobs []*job) bool {
+	if _, ok := errors.AsType[*budget.Dropped](a.err); !ok {
+		return false
 	}
-	if c.gate.suspected(j.suspectKey()) {
-		c.queue.end(j, outcome{status: a.status, err: &Failed{Status: a.status, Trouble: a.trouble, Err: a.err}})
-		return
+	for _, j := range jobs {
+		if j.dropped {
+			return false
+		}
 	}
-	c.pause(a.trouble, a.err)
-	c.queue.end(j, outcome{status: a.status, err: &NotSent{
-		Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err,
-	}})
+	for _, j := range jobs {
+		j.dropped = true
+	}
+	return true
+}
+
+// callFailed ends a request of its own whose answer was lost or unusable. A read
+// has no effect, so it is never in doubt; anything else may have had its own.
+func (c *Client) callFailed(j *job, a answer) {
+	read, closing := j.call.method == http.MethodGet, errors.Is(a.err, context.Canceled)
+	own := !closing && c.gate.suspected(j.suspectKey())
+	if !closing && !own {
+		c.pause(a.trouble, a.err)
+	}
+	var err error
+	switch {
+	case !read:
+		err = &InDoubt{Trouble: a.trouble, SentAt: a.sentAt, Own: own, Err: a.err}
+	case closing:
+		err = notSent(Closing, a.err)
+	case own:
+		err = &Failed{Status: a.status, Trouble: a.trouble, Err: a.err}
+	default:
+		err = &NotSent{Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err}
+	}
+	c.queue.end(j, outcome{status: a.status, err: err})
 }
 
 // send makes one request of its own and decodes its answer into out. The

@@ -3,6 +3,7 @@ package amocrm
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"sync"
@@ -20,6 +21,7 @@ type Status struct {
 	Reason Trouble   // "" while not paused
 	Since  time.Time // when the pause began
 	Until  time.Time // when the account will be tried next
+	Barred time.Time // when it last answered with the ban page, though the ban be over; zero: never
 }
 
 // gate is the account's pause. While it is shut, nothing but probes and token
@@ -68,7 +70,7 @@ func (g *gate) cleared(key string) {
 
 // shut begins a pause, or changes its reason if the new one weighs more. It
 // reports whether anything changed, and the reason there was before.
-func (g *gate) shut(reason Trouble, cause error, first, wait time.Duration, now time.Time) (changed bool, before Trouble) {
+func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.Time) (changed bool, before Trouble) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before = g.status.Reason
@@ -79,8 +81,8 @@ func (g *gate) shut(reason Trouble, cause error, first, wait time.Duration, now 
 		g.status.Since = now
 		g.resumed = make(chan struct{})
 	}
-	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(first)
-	g.cause, g.wait = cause, wait
+	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(probe)
+	g.cause, g.wait = cause, probe
 	g.poke()
 	return true, before
 }
@@ -113,11 +115,14 @@ func (g *gate) probed(t Trouble, cause error, probe time.Duration, now time.Time
 		return "", ""
 	}
 	if t == "" {
-		g.status, g.cause = Status{}, nil
+		g.status, g.cause = Status{Barred: g.status.Barred}, nil
 		g.healthy++
 		close(g.resumed)
 		g.resumed = nil
 		return before, ""
+	}
+	if t == Banned {
+		g.status.Barred = now
 	}
 	if t == Banned && before == Banned {
 		g.wait = min(2*g.wait, max(maxBanProbe, probe))
@@ -157,9 +162,10 @@ func (c *Client) Resumed() <-chan struct{} {
 	return c.gate.resumed
 }
 
-// PauseFor pauses the account for another's sake (a ban by IP, product.md §2);
-// it is first tried after d. OnPause is not told.
-func (c *Client) PauseFor(reason Trouble, d time.Duration) { c.shut(reason, nil, d) }
+// PauseWith pauses the account for another's sake (a ban by IP, product.md §2).
+// It is a pause like any other, and tried as one: the ban may not be this
+// account's, or be over. OnPause is not told.
+func (c *Client) PauseWith(reason Trouble) { c.shut(reason, nil) }
 
 // ProbeNow tries a paused account at once, as when somebody mended its token.
 // It takes effect only while Run is running.
@@ -172,15 +178,25 @@ func (c *Client) ProbeNow() {
 	c.gate.poke()
 }
 
+// barred notes a ban page.
+func (g *gate) barred(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.status.Barred = now
+}
+
 // pause shuts the gate for trouble this client found, and ends what waits.
 func (c *Client) pause(reason Trouble, cause error) {
-	if c.shut(reason, cause, c.cfg.Probe) && c.cfg.OnPause != nil {
+	if reason == Banned {
+		c.gate.barred(time.Now())
+	}
+	if c.shut(reason, cause) && c.cfg.OnPause != nil {
 		c.cfg.OnPause(c.State())
 	}
 }
 
-func (c *Client) shut(reason Trouble, cause error, first time.Duration) bool {
-	changed, before := c.gate.shut(reason, cause, first, c.cfg.Probe, time.Now())
+func (c *Client) shut(reason Trouble, cause error) bool {
+	changed, before := c.gate.shut(reason, cause, c.cfg.Probe, time.Now())
 	if !changed {
 		return false
 	}
@@ -188,7 +204,7 @@ func (c *Client) shut(reason Trouble, cause error, first time.Duration) bool {
 		c.obs.Paused(string(before), false)
 	}
 	c.obs.Paused(string(reason), true)
-	c.log.Warn("account paused", "reason", string(reason), "probe", first)
+	c.log.Error("account paused", "reason", string(reason), "probe", c.cfg.Probe)
 	c.queue.flush(c.pausedError())
 	return true
 }
@@ -236,7 +252,11 @@ func (c *Client) probe(ctx context.Context) {
 	default:
 		c.obs.Paused(string(before), false)
 		c.obs.Paused(string(after), true)
-		c.log.Warn("account paused", "reason", string(after))
+		level := slog.LevelWarn // the alarm was given when it began
+		if heavier(after, before) {
+			level = slog.LevelError // of what somebody else must mend, not
+		}
+		c.log.Log(ctx, level, "account paused", "reason", string(after), "before", string(before))
 		if after == Banned && c.cfg.OnPause != nil {
 			c.cfg.OnPause(c.State())
 		}
@@ -246,7 +266,8 @@ func (c *Client) probe(ctx context.Context) {
 // ask makes the probe's request and returns what is wrong, or "", and what more
 // there is to tell of it.
 func (c *Client) ask(ctx context.Context) (Trouble, error) {
-	for again := false; ; again = true {
+	var again, dropped bool
+	for {
 		token, err := c.tokens.Token(ctx)
 		if err != nil {
 			return tokenTrouble(err), err
@@ -255,11 +276,16 @@ func (c *Client) ask(ctx context.Context) (Trouble, error) {
 		if err != nil {
 			return RateLimited, nil
 		}
-		a := c.exchange(ctx, s, token, http.MethodGet, "/api/v4/account", url.Values{"with": {"is_api_filter_enabled"}}, nil)
+		a := c.exchange(ctx, s, token, http.MethodGet, accountPath, url.Values{"with": {"is_api_filter_enabled"}}, nil)
+		_, closed := errors.AsType[*budget.Dropped](a.err)
 		switch {
+		case closed && !dropped:
+			dropped = true
+			continue
 		case a.err != nil:
 			return Unreachable, a.err
 		case a.verdict == unauthorized && !again:
+			again = true
 			if err := c.tokens.Refused(ctx, token); err != nil {
 				return tokenTrouble(err), err
 			}

@@ -98,14 +98,14 @@ func TestPause_BanIsTriedEverMoreRarely(t *testing.T) {
 
 func TestPause_ForAnothersSakeTellsNobody(t *testing.T) {
 	told := 0
-	inBubble(t, Config{OnPause: func(Status) { told++ }}, nil, farend.Landing(0), func(t *testing.T, w *world) {
-		w.PauseFor(Banned, 5*time.Minute)
+	inBubble(t, Config{Probe: 2 * time.Second, OnPause: func(Status) { told++ }}, nil, farend.Landing(0), func(t *testing.T, w *world) {
+		w.PauseWith(Banned)
 		began := time.Now()
 		if _, err := w.Write(t.Context(), lead(1)); TroubleOf(err) != Banned {
 			t.Errorf("%v", err)
 		}
 		<-w.Resumed()
-		if took := time.Since(began); took != 5*time.Minute || told != 0 {
+		if took := time.Since(began); took != 2*time.Second || told != 0 {
 			t.Errorf("resumed after %v, OnPause called %d times", took, told)
 		}
 	})
@@ -326,8 +326,8 @@ func TestPause_ReasonFollowsWhatIsFound(t *testing.T) {
 				t.Errorf("%d: gauges on: %v", c.status, on)
 			}
 		}
-		w.PauseFor(Banned, time.Minute)
-		w.PauseFor(Unreachable, time.Minute)
+		w.PauseWith(Banned)
+		w.PauseWith(Unreachable)
 		if s := w.State(); s.Reason != Banned {
 			t.Errorf("%+v", s)
 		}

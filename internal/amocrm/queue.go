@@ -42,6 +42,7 @@ type job struct {
 	id      int64  // of a read by id
 	call    *call  // of a request of its own
 
+	dropped  bool   // it went again because its connection was closed under it
 	refused  string // the token it was last refused with
 	refusals int    // how many tokens it was refused with
 	callers  []*caller

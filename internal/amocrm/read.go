@@ -16,14 +16,17 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
+// accountPath is what every look at the account reads. Whoever reads it, the
+// client learns whether lists heed filters.
+const accountPath = "/api/v4/account"
+
 // Account reads the account. It is what probes read, too.
 func (c *Client) Account(ctx context.Context) (Account, error) {
 	var raw json.RawMessage
 	query := url.Values{"with": {"datetime_settings,is_api_filter_enabled"}}
-	if _, err := c.Get(ctx, "/api/v4/account", query, &raw); err != nil {
+	if _, err := c.Get(ctx, accountPath, query, &raw); err != nil {
 		return Account{}, err
 	}
-	c.noteAccount(raw)
 	var a struct {
 		ID        lenient.Number `json:"id"`
 		Name      lenient.Words  `json:"name"`
@@ -151,6 +154,9 @@ func (c *Client) runReads(jobs []*job, s *budget.Slot, token string) (again []*j
 	a := c.exchange(c.life, s, token, http.MethodGet, path, query, nil)
 	for _, j := range jobs {
 		j.requests = append(j.requests, a.request)
+	}
+	if a.dropped(jobs) {
+		return jobs
 	}
 	if handled, again := c.account(jobs, a, token); handled {
 		return again

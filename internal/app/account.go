@@ -11,6 +11,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/console"
 	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/store"
 	"github.com/jivo-amocrm/bridge/internal/upkeep"
@@ -105,12 +106,17 @@ func (a *App) tokens(acc *account, c *config.Connection) amocrm.Tokens {
 	return acc.oauth
 }
 
-// info is how the account's token stands.
+// info is how the account's token stands. A long-lived one that amoCRM does not
+// take is past its use, whatever end is written in it.
 func (acc *account) info() token.Info {
 	if acc.oauth != nil {
 		return acc.oauth.Info()
 	}
-	return acc.static.Info()
+	info := acc.static.Info()
+	if acc.client.State().Reason == amocrm.Unauthorized {
+		info.State = console.TokenExpired
+	}
+	return info
 }
 
 // kickWhenResumed has the dispatcher look again once the account's present pause

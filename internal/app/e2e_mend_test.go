@@ -209,3 +209,19 @@ func TestE2E_ImportOfAnOlderMessageTakesNothingBack(t *testing.T) {
 	w.tell(p.updated())
 	equal(t, "contact", w.oneContact().Name, "Новое имя")
 }
+
+// Nor does it take a lead's name back, which rules may make of the visitor's.
+func TestE2E_ImportOfAnOlderChatTakesNoNameBack(t *testing.T) {
+	for _, mode := range []string{"fill", "overwrite"} {
+		t.Run(mode, func(t *testing.T) {
+			w := newWorld(t, setup{conn: strings.ReplaceAll(ruleLead, "update: fill", "update: "+mode)})
+			p := ivan()
+			w.tell(p.accepted())
+			old := *p
+			old.Name, old.Chat = "Прежнее имя", 7601
+			w.imports(time.Hour, old.event("chat_accepted", m{"agent": agentOne}))
+			equal(t, "contact", w.oneContact().Name, p.Name)
+			equal(t, "lead", w.oneLead().Name, "Чат: "+p.Name)
+		})
+	}
+}

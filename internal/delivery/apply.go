@@ -240,7 +240,7 @@ func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err
 		w.Exclusive = j.peopleKeys()
 	case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
 		w.Endpoint, w.Entity = amocrm.PatchContacts, ""
-		if !ch.SentAt.IsZero() {
+		if j.resumed || !ch.SentAt.IsZero() {
 			if w.Item, err = j.withAdded(ctx, ch.EntityID, ch.Item); err != nil {
 				return w, with, err
 			}
@@ -330,7 +330,7 @@ func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
 	if cid == 0 {
 		return w, []int{i}, errNothing
 	}
-	raw, err := json.Marshal(items.Link(ch.EntityID, contacts, cid, true))
+	raw, err := json.Marshal(items.Link(ch.EntityID, contacts, cid, !isBeside(ch)))
 	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 

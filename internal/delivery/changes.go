@@ -32,7 +32,10 @@ func (j *job) changes(ctx context.Context, in *mapping.Input, f *found, want eve
 		return nil, nil, err
 	}
 	b.lead(want.Lead)
-	b.link()
+	b.company(want.Contact)
+	if err := b.link(ctx); err != nil {
+		return nil, nil, err
+	}
 	for _, n := range want.Notes {
 		if err := b.note(ctx, n); err != nil {
 			return nil, nil, err
@@ -94,9 +97,9 @@ func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 	}
 	j := b.j
 	if b.f.contact != nil {
-		w := *want
+		w, wrote := b.timely(want, b.f.contact.Wrote)
 		w.Emails = slices.DeleteFunc(slices.Clone(w.Emails), func(e string) bool { return b.f.foreign[strings.ToLower(strings.TrimSpace(e))] })
-		item, ws := b.sh.Contact(&w, &b.f.contact.Contact, b.f.contact.Wrote, j.clientMarkers())
+		item, ws := b.sh.Contact(&w, &b.f.contact.Contact, wrote, j.clientMarkers())
 		if slices.ContainsFunc(ws, func(w items.Warning) bool { return w.Kind == items.WarnUnread }) {
 			// A hook told too little of it to add a phone beside what is there.
 			fresh, err := j.readContact(ctx, b.f.contact.Contact.ID, *b.f.contact)
@@ -105,7 +108,8 @@ func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 			}
 			if fresh != nil {
 				b.f.contact = fresh
-				item, ws = b.sh.Contact(&w, &fresh.Contact, fresh.Wrote, j.clientMarkers())
+				_, wrote = b.timely(want, fresh.Wrote)
+				item, ws = b.sh.Contact(&w, &fresh.Contact, wrote, j.clientMarkers())
 			}
 		}
 		b.warnings(ws)
@@ -113,9 +117,7 @@ func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 			b.add(event.OpUpdate, event.OnContact, "", item, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
 		}
 		if w.Company != "" && (b.f.contact.Contact.CompanyID == 0 || slices.Contains(w.Changed, "company")) && w.Update != event.Never {
-			company := map[string]any{"name": w.Company}
-			b.add(event.OpCreate, event.OnCompany, "", company, event.Change{EntityType: companies, Marker: w.Company})
-			b.add(event.OpLink, event.OnCompany, "", company, event.Change{EntityType: contacts, EntityID: b.f.contact.Contact.ID})
+			b.join(w.Company, b.f.contact.Contact.ID)
 		}
 		return nil
 	}
@@ -131,13 +133,47 @@ func (b *builder) contact(ctx context.Context, want *event.Entity) error {
 	return nil
 }
 
+// join has a contact, the one this event makes if contactID is 0, stand in the
+// company of this name, or in the one the operator linked.
+func (b *builder) join(name string, contactID int64) {
+	company := map[string]any{"name": name}
+	b.add(event.OpCreate, event.OnCompany, "", company, event.Change{EntityType: companies, Marker: name})
+	b.add(event.OpLink, event.OnCompany, "", company, event.Change{EntityType: contacts, EntityID: contactID})
+}
+
+// company has a new contact stand in its company. With a new lead it comes along
+// (writeLead); alone it takes requests of its own.
+func (b *builder) company(want *event.Entity) {
+	if want == nil || !b.has(event.OpCreate, event.OnContact) || b.has(event.OpCreate, event.OnLead) {
+		return
+	}
+	if want.Company != "" || b.j.client.CompanyID != 0 {
+		b.join(want.Company, 0)
+	}
+}
+
+// timely is what may be written to an entity that was found, and what there counts
+// as the bridge's own: an event that is outdated fills what is empty, no more.
+func (b *builder) timely(want *event.Entity, wrote map[string]string) (event.Entity, map[string]string) {
+	w := *want
+	if !b.j.outdated() {
+		return w, wrote
+	}
+	if w.Update == event.Overwrite {
+		w.Update = event.Fill
+	}
+	w.Changed = nil
+	return w, nil
+}
+
 func (b *builder) lead(want *event.Entity) {
 	if want == nil {
 		return
 	}
 	j := b.j
 	if b.f.lead != nil {
-		item, ws := b.sh.Lead(want, &b.f.lead.Lead, b.f.lead.Wrote, j.leadMarkers())
+		w, wrote := b.timely(want, b.f.lead.Wrote)
+		item, ws := b.sh.Lead(&w, &b.f.lead.Lead, wrote, j.leadMarkers())
 		b.warnings(ws)
 		ch := event.Change{EntityType: leads, EntityID: b.f.lead.Lead.ID}
 		if item != nil {
@@ -162,26 +198,6 @@ func (b *builder) lead(want *event.Entity) {
 // nothing has to be written to amoCRM.
 func (b *builder) linkLead(l event.Lead) {
 	b.j.effect(func(tx *store.Tx) error { return b.j.tie(tx, l.ID, "found", false) })
-}
-
-// link ties a contact to a lead that has none.
-func (b *builder) link() {
-	if b.f.lead == nil || len(b.f.lead.Lead.ContactIDs) > 0 {
-		return
-	}
-	bare := slices.ContainsFunc(b.j.client.Leads, func(l event.Link) bool { return l.LeadID == b.f.lead.Lead.ID && l.Bare })
-	if !bare && (b.f.lead.Lead.Partial || b.j.deal == nil) {
-		return
-	}
-	ch := event.Change{EntityType: leads, EntityID: b.f.lead.Lead.ID}
-	switch {
-	case b.has(event.OpCreate, event.OnContact):
-	case b.f.contact != nil:
-		ch.AmoID = b.f.contact.Contact.ID
-	default:
-		return
-	}
-	b.add(event.OpLink, event.OnContact, "", nil, ch)
 }
 
 func (b *builder) note(ctx context.Context, n event.Note) error {

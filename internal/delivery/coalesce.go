@@ -38,7 +38,7 @@ func (j *job) superseded(ctx context.Context, in *mapping.Input, f *found, want 
 	}
 	picture := *j.client
 	picture.Phones, picture.Emails, picture.Tags = slices.Clone(picture.Phones), slices.Clone(picture.Emails), slices.Clone(picture.Tags)
-	m.Describe(&picture, j.c.Region, next.ReceivedAt)
+	m.Describe(&picture, j.c.Region, toldAt(next, &picture))
 	then := *in
 	then.Fields, then.Received, then.Client = m.Fields, next.ReceivedAt, &picture
 	plan, err := j.c.Program.Plan(&then)

@@ -30,11 +30,17 @@ func (j *job) knownCompany(name string) (companyID int64) {
 	return companyID
 }
 
-// companyKnown remembers a company's id, and that the contact stands in it.
+// companyKnown remembers a company's id, and that the contact stands in it. One
+// that an operator linked has no name here.
 func (j *job) companyKnown(name string, contactID, companyID int64) {
 	j.effect(func(tx *store.Tx) error {
-		if err := store.Set(tx, store.Names, companyKey(j.c.Account.Host, name), companyID); err != nil || contactID == 0 {
-			return err
+		if name != "" {
+			if err := store.Set(tx, store.Names, companyKey(j.c.Account.Host, name), companyID); err != nil {
+				return err
+			}
+		}
+		if contactID == 0 {
+			return nil
 		}
 		return changeRecord(tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)), func(c *event.ContactCard) {
 			c.Contact.ID, c.Contact.CompanyID = contactID, companyID
@@ -68,8 +74,8 @@ func (j *job) company(ctx context.Context, name string) (items.Party, error) {
 	return items.Party{Item: items.Company(name, 0)}, nil
 }
 
-// writeCompany makes the company of a known contact, unless there is one of
-// that name.
+// writeCompany makes the company of a contact that does not come along with a new
+// lead, unless there is one of that name.
 func (j *job) writeCompany(ctx context.Context, i int) (w amocrm.Write, with []int, err error) {
 	with = []int{i}
 	name, _ := itemOf(j.ev.Changes[i])["name"].(string)
@@ -85,15 +91,24 @@ func (j *job) writeCompany(ctx context.Context, i int) (w amocrm.Write, with []i
 	return amocrm.Write{Endpoint: amocrm.PostCompanies, Item: raw, Keys: []string{j.ev.Changes[i].Key}, Priority: amocrm.Update}, with, err
 }
 
-// writeCompanyLink ties a known contact to its company.
+// member is the contact that a link to a company is for: the one that was found,
+// else the one this event made.
+func (j *job) member(ch event.Change) int64 {
+	if ch.EntityID != 0 {
+		return ch.EntityID
+	}
+	return j.resolved(event.OnContact)
+}
+
+// writeCompanyLink ties a contact to its company.
 func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
 	ch := j.ev.Changes[i]
-	companyID := j.madeCompany()
-	if companyID == 0 {
+	companyID, contactID := j.madeCompany(), j.member(ch)
+	if companyID == 0 || contactID == 0 {
 		return w, []int{i}, errNothing
 	}
-	raw, err := json.Marshal(items.Link(ch.EntityID, companies, companyID, false))
-	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
+	raw, err := json.Marshal(items.Link(contactID, companies, companyID, false))
+	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: contactID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 
 func (j *job) madeCompany() int64 {
@@ -107,8 +122,8 @@ func (j *job) madeCompany() int64 {
 // link in doubt on its contact.
 func (j *job) lookUpCompany(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
 	if ch.Op == event.OpLink {
-		c, ok, err := j.crm().Contact(ctx, ch.EntityID)
-		return amocrm.Result{ID: ch.EntityID}, ok && c.CompanyID == j.madeCompany(), err
+		c, ok, err := j.crm().Contact(ctx, j.member(ch))
+		return amocrm.Result{ID: j.member(ch)}, ok && c.CompanyID == j.madeCompany(), err
 	}
 	list, err := newest(ctx, j, &j.c.Account.newest.companies, since, j.since(ch), j.c.Account.CRM.NewestCompanies)
 	if err != nil {
@@ -196,7 +211,7 @@ func (j *job) forgetCompany(name string) bool {
 	return true
 }
 
-// dropCompany gives up a known contact's company, or the link to it, that amoCRM
+// dropCompany gives up a contact's company, or the link to it, that amoCRM
 // refused: contact and lead go through without.
 func (j *job) dropCompany(i int, r *amocrm.Refused) {
 	name, _ := itemOf(j.ev.Changes[i])["name"].(string)

@@ -46,6 +46,7 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 	}
 	if found {
 		j.d.obs.InDoubt(j.c.Name, "found")
+		res.Merged = true // others may have written to it since
 		j.landed(with, res)
 		if err := j.checkpoint(ctx); err != nil {
 			return ended(ctx, err)
@@ -89,9 +90,10 @@ func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
 	return j.lock(ctx, []string{"place:" + entity + ":" + id(eid)})
 }
 
-// wait says whether a person's contact must wait for that of another client with
-// the same phone or e-mail, whose creation left and is not settled: its event
-// holds no lock between attempts, and amoCRM's search does not know it yet.
+// wait says whether a person's contact must wait for that of another event, of
+// theirs or of another client with the same phone or e-mail, whose creation left and
+// is not settled: it holds no lock between attempts, and amoCRM's search does not
+// know of it yet.
 func (j *job) wait(i int) event.Ending {
 	if j.ev.Frozen || !j.createsContact(i) {
 		return nil
@@ -99,8 +101,12 @@ func (j *job) wait(i int) event.Ending {
 	waits := false
 	err := j.d.store.View(func(tx *store.Tx) error {
 		for _, conn := range j.d.siblings(j.c.Account) {
-			for _, client := range j.namesakes(tx, conn) {
-				waits = waits || (!(conn == j.c.Name && client == j.client.ID) && contactUnsettled(tx, conn, client))
+			clients := j.namesakes(tx, conn)
+			if conn == j.c.Name && j.client.ID != "" {
+				clients = append(clients, j.client.ID) // who may have neither
+			}
+			for _, client := range clients {
+				waits = waits || contactUnsettled(tx, conn, client)
 			}
 		}
 		return nil
@@ -109,7 +115,7 @@ func (j *job) wait(i int) event.Ending {
 		return event.Retry{Err: err}
 	}
 	if waits {
-		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another client with the same phone or e-mail is being made a contact"}
+		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another event is making the contact of this phone or e-mail"}
 	}
 	return nil
 }

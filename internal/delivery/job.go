@@ -35,8 +35,11 @@ type job struct {
 	// effects are what the store must learn together with the next thing
 	// written down about this event: links made, cards, what froze.
 	effects []func(*store.Tx) error
-	learned int   // how many effects came before the decision what to write
-	broken  error // an effect panicked: the store cannot be told of this event
+	learned int     // how many effects came before the decision what to write
+	broken  error   // an effect panicked: the store cannot be told of this event
+	first   uint64  // an event of the line, woken by this one or meanwhile, that goes first
+	lost    []int64 // contacts that turned out to be gone
+	resumed bool    // the change list is that of an earlier attempt
 
 	state                       // what is known locally
 	leadsThen map[int64][]int64 // by contact: its leads as they were known when it was found
@@ -45,13 +48,17 @@ type job struct {
 
 // run makes the attempt and writes down how it ended.
 func (j *job) run(ctx context.Context) {
-	defer j.d.announce(j.seq)
+	defer func() {
+		if j.first == 0 { // else its turn is yet to come, and whoever waits for it waits on
+			j.d.announce(j.seq)
+		}
+	}()
 	body, err := j.load()
 	if err != nil {
 		j.d.log.Error("cannot read an event", "connection", j.c.Name, "seq", j.seq, "error", err)
 		return
 	}
-	if j.ev.State != event.Pending && j.ev.State != event.Parked {
+	if j.first != 0 || j.ev.State != event.Pending && j.ev.State != event.Parked {
 		return
 	}
 	began := time.Now()
@@ -105,6 +112,9 @@ func (j *job) load() (body []byte, err error) {
 		}
 		j.ev = ev
 		body = tx.Body(j.seq)
+		if head, ok := tx.Head(ev.Connection, ev.Line); ok && head != j.seq && j.line != "" {
+			j.first = head // it was claimed by what was true before that one was woken
+		}
 		return nil
 	})
 	return body, err
@@ -174,7 +184,7 @@ func (j *job) settle(ctx context.Context, ending event.Ending) error {
 	case event.Snooze:
 		j.undecide()
 		ev.State, ev.Detail, ev.NextAt = event.Pending, e.Why, e.Until
-		if soon := now.Add(shortest); ev.NextAt.Before(soon) && !j.paused() {
+		if soon := now.Add(shortest); ev.NextAt.Before(soon) && !j.paused() && j.first == 0 {
 			ev.NextAt = soon
 		}
 	case event.Retry:

@@ -45,13 +45,13 @@ func (j *job) landed(with []int, res amocrm.Result) {
 			j.settled(i, j.resolved(event.OnContact))
 			j.linked(ch)
 		case ch.Target == event.OnCompany:
-			companyID := res.ID
+			companyID, contactID := res.ID, int64(0)
 			if ch.Op == event.OpLink {
-				companyID = j.madeCompany()
+				companyID, contactID = j.madeCompany(), j.member(ch)
 			}
 			j.settled(i, companyID)
 			name, _ := itemOf(ch)["name"].(string)
-			j.companyKnown(name, ch.EntityID, companyID)
+			j.companyKnown(name, contactID, companyID)
 		case ch.Op == event.OpUpdate:
 			j.settled(i, ch.EntityID)
 		default:
@@ -102,7 +102,7 @@ func (j *job) leadMade(ch event.Change, res amocrm.Result) {
 			}
 		}
 		err := updateLeadCard(tx, j.c.Name, res.ID, func(c *event.LeadCard) {
-			if c.Lead.ID == 0 || c.Lead.UpdatedAt < lead.UpdatedAt { // else its own hook was quicker
+			if c.Lead.ID == 0 || c.Lead.UpdatedAt < lead.UpdatedAt && !res.Merged { // else its own hook was quicker
 				c.ApplyOwn(lead, now)
 			} else {
 				c.Lead.ContactIDs = lead.ContactIDs
@@ -182,17 +182,22 @@ func (j *job) contactMade(ch event.Change, cid int64, res amocrm.Result) {
 	now := time.Now()
 	j.effect(func(tx *store.Tx) error {
 		key := store.Key(j.c.Name, "contact", id(cid))
+		keys := directoryKeys(contact, j.c.Region)
 		err := changeRecord(tx, store.Cards, key, func(c *event.ContactCard) {
-			leadIDs := c.Contact.LeadIDs
-			c.Contact, c.ReadAt = contact, now
-			c.Contact.LeadIDs = leadIDs
+			if res.Merged && c.Contact.ID != 0 { // what was sent is older than what is known of it
+				keys = slices.Compact(slices.Sorted(slices.Values(append(keys, directoryKeys(c.Contact, j.c.Region)...))))
+			} else {
+				leadIDs := c.Contact.LeadIDs
+				c.Contact, c.ReadAt = contact, now
+				c.Contact.LeadIDs = leadIDs
+			}
 			c.Wrote = merged(c.Wrote, items.Wrote(item))
 			c.Dirty = res.Merged
 		})
 		if err != nil {
 			return err
 		}
-		if err := tx.SetContactKeys(j.c.Account.Host, cid, directoryKeys(contact, j.c.Region)); err != nil {
+		if err := tx.SetContactKeys(j.c.Account.Host, cid, keys); err != nil {
 			return err
 		}
 		return j.linkClient(tx, cid)
@@ -261,15 +266,26 @@ func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 	})
 }
 
-// linked records that a bare lead now has its contact.
+// linked records that a lead now has its contact.
 func (j *job) linked(ch event.Change) {
-	cid := j.resolved(event.OnContact)
+	cid, beside := j.resolved(event.OnContact), isBeside(ch)
 	j.effect(func(tx *store.Tx) error {
-		if err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) { c.Lead.ContactIDs = []int64{cid} }); err != nil {
+		err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) {
+			if !beside {
+				c.Lead.ContactIDs = nil
+			}
+			if !slices.Contains(c.Lead.ContactIDs, cid) {
+				c.Lead.ContactIDs = append(c.Lead.ContactIDs, cid)
+			}
+		})
+		if err != nil {
 			return err
 		}
 		if err := j.addLeadToContact(tx, cid, ch.EntityID); err != nil {
 			return err
+		}
+		if j.client.ID == "" {
+			return nil
 		}
 		c := tx.Client(j.c.Name, j.client.ID)
 		for i := range c.Leads {

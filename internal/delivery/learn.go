@@ -126,8 +126,11 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 	m, conn, at := j.msg, j.c.Name, j.ev.ReceivedAt
 	c := st.client
 	was := c.Described
-	changed, described := m.Describe(c, j.c.Region, at)
+	changed, described := m.Describe(c, j.c.Region, toldAt(j.ev, c))
 	st.seen = described && !changed
+	if described && !j.ev.Imported {
+		c.Seq = max(c.Seq, j.seq)
+	}
 	if slices.Contains(clientStates, m.Kind) {
 		st.last, _, err = store.Get[event.Object](tx, store.Last, store.Key(conn, "client", c.ID))
 		if err != nil {
@@ -150,9 +153,31 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 		writes = append(writes, func(tx *store.Tx) error { return tx.PutClient(conn, c) })
 	}
 	if c.Described && !was {
-		writes = append(writes, func(tx *store.Tx) error { return revive(tx, conn, c, at) })
+		writes = append(writes, func(tx *store.Tx) error { return j.revive(tx, c) })
 	}
 	return writes, nil
+}
+
+// toldAt is when what an event says of its client was told, to be compared with
+// when they were last described (event.Client.ReceivedAt). What comes in later is
+// newer and what came in before is older, whatever the clock said, which may have
+// been set back meanwhile; an event that was imported has nothing but its time.
+func toldAt(ev *event.Event, c *event.Client) time.Time {
+	switch {
+	case ev.Imported || c.Seq == 0:
+	case ev.Seq >= c.Seq && ev.ReceivedAt.Before(c.ReceivedAt):
+		return c.ReceivedAt
+	case ev.Seq < c.Seq && !ev.ReceivedAt.Before(c.ReceivedAt):
+		return c.ReceivedAt.Add(-1)
+	}
+	return ev.ReceivedAt
+}
+
+// outdated reports whether newer events have described the visitor of this one:
+// it was imported late. What it tells of them fills what is empty and takes
+// nothing back (product.md §1 › import). What is replayed was asked for.
+func (j *job) outdated() bool {
+	return j.ev.Replays == 0 && slices.Contains(visitorKinds, j.msg.Kind) && toldAt(j.ev, j.client).Before(j.client.ReceivedAt)
 }
 
 func (j *job) studyChat(tx *store.Tx, st *state) (writes []func(*store.Tx) error, err error) {
@@ -182,10 +207,12 @@ func (j *job) studyChat(tx *store.Tx, st *state) (writes []func(*store.Tx) error
 
 // revive takes up the events that waited for this client to be described, and
 // the tasks that died waiting, and links the client to deals whose lead was
-// made without a contact.
-func revive(tx *store.Tx, conn string, c *event.Client, at time.Time) error {
+// made without a contact. Such a deal goes first where it came first: whatever
+// this event looks a lead for must find that one.
+func (j *job) revive(tx *store.Tx, c *event.Client) error {
+	conn, at := j.c.Name, j.ev.ReceivedAt
 	for _, seq := range tx.ParkedOf(conn, c.ID) {
-		if err := wake(tx, seq, at); err != nil {
+		if _, err := wake(tx, seq, at); err != nil {
 			return err
 		}
 	}
@@ -195,7 +222,7 @@ func revive(tx *store.Tx, conn string, c *event.Client, at time.Time) error {
 	}
 	for _, ev := range dead {
 		if at.Sub(ev.ReceivedAt) < reviveWithin {
-			if err := wake(tx, ev.Seq, at); err != nil {
+			if _, err := wake(tx, ev.Seq, at); err != nil {
 				return err
 			}
 		}
@@ -208,24 +235,29 @@ func revive(tx *store.Tx, conn string, c *event.Client, at time.Time) error {
 		if err != nil {
 			return err
 		}
-		if ok && d.Seq != 0 {
-			if err := wake(tx, d.Seq, at); err != nil {
-				return err
-			}
+		if !ok || d.Seq == 0 {
+			continue
+		}
+		woken, err := wake(tx, d.Seq, at)
+		if err != nil {
+			return err
+		}
+		if woken != nil && woken.Line == j.ev.Line && woken.Seq < j.seq && !j.ev.Frozen {
+			j.first = woken.Seq
 		}
 	}
 	return nil
 }
 
-// wake makes an event pending again, to be mapped anew.
-func wake(tx *store.Tx, seq uint64, at time.Time) error {
+// wake makes an event pending again, to be mapped anew; nil if it was purged meanwhile.
+func wake(tx *store.Tx, seq uint64, at time.Time) (*event.Event, error) {
 	ev, err := tx.Event(seq)
 	if err != nil {
-		return nil // purged meanwhile: nothing to wake
+		return nil, nil
 	}
 	ev.State, ev.Reason, ev.Detail, ev.NextAt, ev.SettledAt = event.Pending, "", "", at, time.Time{}
 	ev.Frozen, ev.Detached, ev.Overdue = false, false, false
-	return tx.Put(ev)
+	return ev, tx.Put(ev)
 }
 
 // names of the dictionary records.

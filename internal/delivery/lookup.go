@@ -250,19 +250,18 @@ func (j *job) lookUpNote(ctx context.Context, ch event.Change, since int64) (amo
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
+	var like []candidate
 	for _, n := range list {
-		if n.CreatedAt < since && ch.Target == event.OnNote {
-			continue
-		}
-		same := n.Text == ch.Marker || strings.TrimSpace(n.Text) == strings.TrimSpace(ch.Marker)
+		same := n.CreatedAt >= since && strings.TrimSpace(n.Text) == strings.TrimSpace(ch.Marker)
 		if ch.Target == event.OnCall {
 			same = n.Uniq == ch.Marker
 		}
-		if same && !j.taken(n.ID, ch) {
-			return amocrm.Result{ID: n.ID}, true, nil
+		if same {
+			like = append(like, candidate{n.CreatedAt, n.ID})
 		}
 	}
-	return amocrm.Result{}, false, nil
+	res, found := j.oldest(like, ch)
+	return res, found, nil
 }
 
 func (j *job) lookUpTask(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
@@ -275,12 +274,31 @@ func (j *job) lookUpTask(ctx context.Context, ch event.Change, since int64) (amo
 		return amocrm.Result{}, false, err
 	}
 	want, _ := itemOf(ch)["text"].(string)
+	var like []candidate
 	for _, t := range list {
-		if t.CreatedAt >= since && t.Text == want && !j.taken(t.ID, ch) {
-			return amocrm.Result{ID: t.ID}, true, nil
+		if t.CreatedAt >= since && t.Text == want {
+			like = append(like, candidate{t.CreatedAt, t.ID})
 		}
 	}
-	return amocrm.Result{}, false, nil
+	res, found := j.oldest(like, ch)
+	return res, found, nil
+}
+
+// candidate is an entity that may be what a change in doubt made.
+type candidate struct{ created, id int64 }
+
+// oldest takes the first made of those that are not in the ledger already. Younger
+// ones may be what an equal intent made that left later and is in doubt as well.
+func (j *job) oldest(like []candidate, ch event.Change) (amocrm.Result, bool) {
+	slices.SortFunc(like, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.id, b.id))
+	})
+	for _, c := range like {
+		if !j.taken(c.id, ch) {
+			return amocrm.Result{ID: c.id}, true
+		}
+	}
+	return amocrm.Result{}, false
 }
 
 func (j *job) lookUpLink(ctx context.Context, ch event.Change) (amocrm.Result, bool, error) {

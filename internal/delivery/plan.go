@@ -32,14 +32,19 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 		return ended(ctx, err)
 	}
 	if j.seen { // when they were last described is kept with the next commit
-		at := j.ev.ReceivedAt
+		at, seq := j.ev.ReceivedAt, j.client.Seq
 		j.changeClient(func(c *event.Client) {
 			if at.After(c.ReceivedAt) {
 				c.ReceivedAt = at
 			}
+			c.Seq = max(c.Seq, seq)
 		})
 	}
+	if j.first != 0 {
+		return event.Snooze{Until: time.Now(), Why: "event " + id(int64(j.first)) + " has waited for this client, and goes first"}
+	}
 	if j.ev.Frozen {
+		j.resumed = true
 		release, err := j.lockPeople(ctx)
 		if err != nil {
 			return ended(ctx, err)

@@ -169,6 +169,9 @@ func (j *job) learnContact(card *event.ContactCard, keys []string) {
 		if err != nil {
 			return err
 		}
+		if old.ReadAt.After(c.ReadAt) && !old.ReadAt.After(time.Now()) {
+			return nil // it was written to since
+		}
 		if ok {
 			c.Wrote = old.Wrote
 		}
@@ -257,23 +260,49 @@ func (j *job) dropContact(contactID int64) {
 	if j.client.ContactID == contactID {
 		j.client.ContactID = 0
 	}
+	j.lost = append(j.lost, contactID)
 	j.effect(func(tx *store.Tx) error { return DropContact(tx, j.c.Name, j.c.Account.Host, contactID) })
 }
 
 // DropContact removes every link to a contact that amoCRM no longer has, so that
-// no event writes into a dead id.
+// no event writes into a dead id and its leads are known to be without it.
 func DropContact(tx *store.Tx, conn, account string, contactID int64) error {
+	key := store.Key(conn, "contact", id(contactID))
+	card, _, err := store.Get[event.ContactCard](tx, store.Cards, key)
+	if err != nil {
+		return err
+	}
+	of := slices.Clone(card.Contact.LeadIDs)
 	for _, cid := range tx.ClientsByContact(conn, contactID) {
 		c := tx.Client(conn, cid)
+		for _, l := range c.Leads {
+			of = append(of, l.LeadID)
+		}
 		c.ContactID = 0
 		if err := tx.PutClient(conn, c); err != nil {
+			return err
+		}
+	}
+	for _, leadID := range of {
+		if err := loseContact(tx, conn, leadID, contactID); err != nil {
 			return err
 		}
 	}
 	if err := tx.SetContactKeys(account, contactID, nil); err != nil {
 		return err
 	}
-	return store.Delete(tx, store.Cards, store.Key(conn, "contact", id(contactID)))
+	return store.Delete(tx, store.Cards, key)
+}
+
+// loseContact takes a contact off the card of a lead.
+func loseContact(tx *store.Tx, conn string, leadID, contactID int64) error {
+	key := store.Key(conn, "lead", id(leadID))
+	card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
+	if err != nil || !ok || !slices.Contains(card.Lead.ContactIDs, contactID) {
+		return err
+	}
+	card.Lead.ContactIDs = slices.DeleteFunc(card.Lead.ContactIDs, func(n int64) bool { return n == contactID })
+	return store.Set(tx, store.Cards, key, card)
 }
 
 // DropLead removes every link to a lead that was deleted: the next chat opens a

@@ -56,15 +56,19 @@ func (j *job) leadCards(tx *store.Tx, leadID int64, change func(*event.LeadCard)
 	return nil
 }
 
-// withAdded puts the phones and e-mails that the contact has by now into an item
-// that was made before: it left once already, and others may have added some since.
+// withAdded puts the phones, e-mails and marker tokens that the contact has by now
+// into an item of an earlier attempt: others may have added some since.
 func (j *job) withAdded(ctx context.Context, contactID int64, item json.RawMessage) (json.RawMessage, error) {
 	var m map[string]any
 	if err := json.Unmarshal(item, &m); err != nil {
 		return nil, err
 	}
 	dict := j.c.Account.Dict()
-	if fieldOfItem(m, "PHONE", dict) == nil && fieldOfItem(m, "EMAIL", dict) == nil {
+	var marker map[string]any
+	if j.markerField(contacts) != 0 {
+		marker = fieldOfItem(m, j.c.MarkerField, dict)
+	}
+	if fieldOfItem(m, "PHONE", dict) == nil && fieldOfItem(m, "EMAIL", dict) == nil && marker == nil {
 		return item, nil
 	}
 	c, ok, err := j.crm().Contact(ctx, contactID)
@@ -79,6 +83,10 @@ func (j *job) withAdded(ctx context.Context, contactID int64, item json.RawMessa
 		if f := fieldOfItem(m, code, dict); f != nil {
 			f["values"] = beside(f, values, keys)
 		}
+	}
+	if marker != nil {
+		stands := c.Fields[j.markerField(contacts)].Text()
+		marker["values"] = []any{map[string]any{"value": items.MergeMarker(stands, readValues(marker).Text())}}
 	}
 	return json.Marshal(m)
 }

@@ -45,6 +45,7 @@ type fakeCRM struct {
 	writes    []amocrm.Write // that landed
 	tried     int
 	searches  int
+	leadReads int // of one lead
 	paused    bool
 	skew      time.Duration  // its clock minus ours
 	told      *time.Duration // what its last answer told of that; nil: the truth
@@ -174,6 +175,7 @@ func (f *fakeCRM) makeContact(item map[string]any, now int64) int64 {
 func (f *fakeCRM) Lead(_ context.Context, id int64) (event.Lead, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.leadReads++
 	l, ok := f.leads[id]
 	return l, ok, nil
 }

@@ -84,6 +84,9 @@ type Event struct {
 	Chat       string    `json:"chat,omitempty"`
 	Line       string    `json:"line,omitempty"` // events of one line are worked in order; "" = a line of its own
 	ReceivedAt time.Time `json:"received_at"`
+	// Imported says the event was fed from a file: ReceivedAt is what the file
+	// says, and its place in the journal says nothing about when it happened.
+	Imported bool `json:"imported,omitempty"`
 
 	State     State     `json:"state"`
 	Reason    Reason    `json:"reason,omitempty"`

@@ -29,6 +29,7 @@ type Client struct {
 	Accepted   time.Time `json:"accepted,omitzero"`   // the newest chat_accepted
 	UpdatedAt  time.Time `json:"updated_at,omitzero"`
 	ReceivedAt time.Time `json:"received_at,omitzero"` // newest event that described them
+	Seq        uint64    `json:"seq,omitempty"`        // newest event that described them and was not imported
 }
 
 // Agent is a Jivo agent. CRM-stream events know only the ID.

@@ -39,9 +39,10 @@ type fakeCRM struct {
 	hooks    []amocrm.WebhookInfo
 	subs     []string
 	fields   []string
-	paused   bool
+	paused   chan struct{} // closed when the pause ends; nil: there is none
 	fail     map[string]error
 	onLeads  func()
+	onField  func(entity, name string) error
 }
 
 var errDown = errors.New("down")
@@ -144,13 +145,21 @@ func (f *fakeCRM) CreateTextField(_ context.Context, entity, name string) error 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fields = append(f.fields, entity+"/"+name)
+	if f.onField != nil {
+		return f.onField(entity, name)
+	}
 	return f.failing("field")
 }
 
-func (f *fakeCRM) State() amocrm.Status {
+func (f *fakeCRM) Resumed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return amocrm.Status{Paused: f.paused}
+	if f.paused != nil {
+		return f.paused
+	}
+	open := make(chan struct{})
+	close(open)
+	return open
 }
 
 func (f *fakeCRM) ServerTime() time.Time { return time.Now() }

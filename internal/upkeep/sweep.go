@@ -5,11 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
-	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -42,21 +40,32 @@ type directory struct {
 }
 
 // sweeps looks every Sweep for what hooks missed, at contacts that changed and at
-// the hook subscription. The first look is as soon as the dictionary is there.
+// the hook subscription. The first look is as soon as the dictionary is there. One
+// that is due while the account is paused waits for its end; what trouble of the
+// account cut short is not left until the next.
 func (k *Keeper) sweeps(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-k.loaded:
 	}
-	for wait := time.Duration(0); sleep(ctx, wait, nil); wait = k.cfg.Sweep {
-		if k.crm.State().Paused {
-			continue // the sweep after the pause begins where this one would have
-		}
-		for _, step := range []func(context.Context) error{k.contacts, k.feed, k.subscriptions, k.markers} {
-			if err := step(ctx); err != nil && ctx.Err() == nil {
+	all := []func(context.Context) error{k.contacts, k.feed, k.subscriptions, k.markers}
+	steps, wait, tries := all, time.Duration(0), 0
+	for sleep(ctx, wait, nil) && k.resumed(ctx) {
+		var held []func(context.Context) error
+		for _, step := range steps {
+			err := step(ctx)
+			if err != nil && ctx.Err() == nil {
 				k.log.Debug("sweep", "account", k.cfg.Host, "error", err)
 			}
+			if passing(err) {
+				held = append(held, step)
+			}
+		}
+		if tries++; len(held) == 0 || tries > setupTries {
+			steps, wait, tries = all, k.cfg.Sweep, 0
+		} else {
+			steps, wait = held, min(k.cfg.Sweep, max(k.cfg.InDoubtAfter, firstTry))
 		}
 	}
 }
@@ -273,105 +282,4 @@ func (k *Keeper) keep(ctx context.Context, contacts []event.Contact, d *director
 		}
 		return store.Set(tx, store.Positions, k.directoryKey(), *d)
 	})
-}
-
-// HookSettings are the hooks the bridge asks for: those of product.md §7.
-func HookSettings() []string {
-	return []string{
-		"add_lead", "update_lead", "delete_lead", "restore_lead", "status_lead", "responsible_lead", "note_lead",
-		"add_contact", "update_contact", "delete_contact", "restore_contact", "responsible_contact",
-		"add_task", "update_task", "delete_task",
-	}
-}
-
-// markers makes the marker fields, where setup is automatic and they are missing.
-func (k *Keeper) markers(ctx context.Context) error {
-	made, err := k.makeMarkers(ctx, k.Dict())
-	if made {
-		k.Doubtful() // the dictionary has a field more
-	}
-	return err
-}
-
-func (k *Keeper) makeMarkers(ctx context.Context, dict *dict.Snapshot) (made bool, err error) {
-	if k.cfg.MarkerField == "" || !slices.ContainsFunc(k.connections(), func(c Connection) bool { return c.Setup }) {
-		return false, nil
-	}
-	for _, entity := range []string{"leads", "contacts"} {
-		if _, ok := dict.Field(entity, k.cfg.MarkerField); ok {
-			continue
-		}
-		if err := k.crm.CreateTextField(ctx, entity, k.cfg.MarkerField); err != nil {
-			return made, err
-		}
-		made = true
-		k.log.Info("marker field made", "account", k.cfg.Host, "on", entity)
-	}
-	return made, nil
-}
-
-// subscriptions watches the connections' hooks and, where setup is automatic,
-// restores a missing or disabled one without touching anybody else's.
-func (k *Keeper) subscriptions(ctx context.Context) error {
-	hears := false
-	defer func() {
-		k.mu.Lock()
-		k.hears = hears
-		k.mu.Unlock()
-	}()
-	for _, c := range k.connections() {
-		state, contacts, err := k.subscription(ctx, c)
-		if err != nil {
-			return err
-		}
-		hears = hears || state == "ok" && contacts
-		k.mu.Lock()
-		before := k.hooks[c.Name]
-		k.hooks[c.Name] = state
-		k.mu.Unlock()
-		if before != state && (state == "missing" || state == "disabled") {
-			k.log.Error("amoCRM does not send its hooks here; cards follow by the sweep alone", "connection", c.Name, "hooks", state)
-		}
-	}
-	return nil
-}
-
-// subscription looks at one connection's hook: its state, and whether new and
-// changed contacts are among what it is sent.
-func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, contacts bool, err error) {
-	if c.HookPath == "" && c.HookURL == "" {
-		return "off", false, nil
-	}
-	list, err := k.crm.Webhooks(ctx, c.HookURL)
-	var refused *amocrm.Refused
-	if errors.As(err, &refused) {
-		return "unknown", false, nil // no right to look
-	}
-	if err != nil {
-		return "", false, err
-	}
-	var have *amocrm.WebhookInfo
-	for i := range list {
-		// Without a public_url whatever ends in the right path is ours.
-		if list[i].Destination == c.HookURL || (c.HookURL == "" && c.HookPath != "" && strings.HasSuffix(list[i].Destination, c.HookPath)) {
-			have = &list[i]
-		}
-	}
-	if have != nil && !have.Disabled {
-		return "ok", slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
-	}
-	if c.Setup && c.HookURL != "" {
-		if _, err := k.crm.SubscribeWebhook(ctx, c.HookURL, HookSettings()); err != nil {
-			if errors.As(err, &refused) {
-				return "missing", false, nil
-			}
-			return "", false, err
-		}
-		k.log.Info("hook subscription restored", "connection", c.Name)
-		return "ok", true, nil
-	}
-	if have != nil {
-		return "disabled", false, nil
-	}
-	return "missing", false, nil
 }

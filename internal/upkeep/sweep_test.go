@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
-	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -161,12 +160,14 @@ func TestSweep_WaitsForTheDictionaryAndRestsWhilePaused(t *testing.T) {
 		b.mu.Unlock()
 		pass(2 * time.Minute) // the first look stores the position
 		equal(t, "requests", len(b.crm.feedFrom), 0)
-		b.crm.set(func() { b.crm.paused = true })
+		b.crm.set(func() { b.crm.paused = make(chan struct{}) })
 		pass(time.Hour)
 		equal(t, "requests while paused", len(b.crm.feedFrom), 0)
-		b.crm.set(func() { b.crm.paused = false })
-		pass(b.cfg.Sweep)
-		equal(t, "requests after it", len(b.crm.feedFrom), 1)
+		b.crm.set(func() { close(b.crm.paused); b.crm.paused = nil })
+		pass(0)
+		equal(t, "requests as soon as it is over", len(b.crm.feedFrom), 1)
+		pass(b.cfg.Sweep - time.Second)
+		equal(t, "requests until the next sweep", len(b.crm.feedFrom), 1)
 	})
 }
 
@@ -341,28 +342,4 @@ func TestSubscription_IsUnknownUntilLookedAt(t *testing.T) {
 		t.Error("no error")
 	}
 	equal(t, "state while amoCRM is down", b.Hooks(shop), "unknown")
-}
-
-func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
-	with := map[string][]dict.Field{"leads": {{ID: 1, Name: "Jivo ID", Type: "text"}}}
-	for name, c := range map[string]struct {
-		field  string
-		setup  bool
-		fields map[string][]dict.Field
-		want   []string
-	}{
-		"both missing":  {"Jivo ID", true, nil, []string{"leads/Jivo ID", "contacts/Jivo ID"}},
-		"one missing":   {"Jivo ID", true, with, []string{"contacts/Jivo ID"}},
-		"setup by hand": {"Jivo ID", false, nil, nil},
-		"none wanted":   {"", true, nil, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t, func(cfg *Config) { cfg.MarkerField = c.field })
-			b.SetConnections([]Connection{{Name: "other"}, {Name: shop, Setup: c.setup}})
-			b.Keeper.dict.Store(&dict.Snapshot{Fields: c.fields})
-			must(t, b.markers(ctx))
-			same(t, "made", b.crm.fields, c.want)
-			equal(t, "dictionary in doubt", len(b.doubtful) == 1, len(c.want) > 0)
-		})
-	}
 }

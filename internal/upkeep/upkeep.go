@@ -30,7 +30,7 @@ type CRM interface {
 	Webhooks(ctx context.Context, destination string) ([]amocrm.WebhookInfo, error)
 	SubscribeWebhook(ctx context.Context, destination string, settings []string) (amocrm.WebhookInfo, error)
 	CreateTextField(ctx context.Context, entity, name string) error
-	State() amocrm.Status
+	Resumed() <-chan struct{}
 	ServerTime() time.Time
 }
 
@@ -49,7 +49,8 @@ type Config struct {
 	Refresh      time.Duration // of the dictionary
 	Sweep        time.Duration
 	ContactsSync bool
-	MarkerField  string // made where Setup is allowed and it is missing; "": none
+	MarkerField  string        // made where Setup is allowed and it is missing; "": none
+	InDoubtAfter time.Duration // how long after a lost answer it is looked whether the field was made
 	Load         func(ctx context.Context) (*dict.Snapshot, error)
 	Changed      func()                                                                 // the dictionary came for the first time
 	Drop         func(tx *store.Tx, connection, account, entity string, id int64) error // removes links to what is gone
@@ -74,13 +75,17 @@ type Keeper struct {
 	wake  chan struct{}
 	hooks map[string]string // connection → state of its subscription
 	hears bool              // some connection is told of new contacts by hook
+
+	// Of the loop that sets up: dictionary until the first has come, sweeps from then on.
+	asked  map[string]time.Time // entity → what is read from then on shows whether its marker field was made
+	denied *dict.Snapshot       // the token had no right to make the fields this one lacks
 }
 
 // New returns a keeper; Run sets it to work.
 func New(cfg Config, crm CRM, st *store.Store, log *slog.Logger) *Keeper {
 	return &Keeper{
 		cfg: cfg, crm: crm, store: st, log: log,
-		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{},
+		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{}, asked: map[string]time.Time{},
 	}
 }
 
@@ -173,12 +178,13 @@ const (
 func (k *Keeper) dictionary(ctx context.Context) {
 	wait := firstTry
 	for {
+		read := time.Now()
 		d, err := k.cfg.Load(ctx)
 		switch {
 		case err == nil:
 			first := k.dict.Load() == nil
 			if first {
-				d = k.withMarkers(ctx, d)
+				d = k.withMarkers(ctx, d, read)
 			}
 			k.dict.Store(d)
 			wait = k.cfg.Refresh
@@ -200,20 +206,6 @@ func (k *Keeper) dictionary(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// withMarkers makes the marker fields before the first lead is, so that every
-// lead of the bridge's bears one. What goes wrong is left to the sweep, which
-// tries again and says so.
-func (k *Keeper) withMarkers(ctx context.Context, d *dict.Snapshot) *dict.Snapshot {
-	if made, _ := k.makeMarkers(ctx, d); !made {
-		return d
-	}
-	if fresh, err := k.cfg.Load(ctx); err == nil {
-		return fresh
-	}
-	k.Doubtful()
-	return d
 }
 
 // doubtfulAfter returns the channel that cuts the wait for the next refresh

@@ -25,7 +25,7 @@ const (
 	forget = 256
 
 	recoverAfter = 30 * time.Second // quiet time after which the pace is raised by a tenth
-	maxHold      = 15 * time.Minute // an absurd Retry-After is cut to this
+	maxHold      = 15 * time.Minute // a long Retry-After is cut to this
 	slowest      = 1.0 / 32         // of the configured rate: the floor of lowering
 )
 
@@ -205,8 +205,8 @@ func (s *Slot) Release() {
 	s.b.wake()
 }
 
-// again counts a second writing of the same request (net/http repeats a GET
-// whose kept-alive connection died).
+// again counts a second writing of the same request: net/http repeats one of
+// which nothing has left a connection that died.
 func (b *budget) again(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -191,11 +191,14 @@ func TestRetryAfter(t *testing.T) {
 		"0":                             0,
 		" 7 ":                           7 * time.Second,
 		"300":                           300 * time.Second,
-		"99999999":                      maxHold,
-		"99999999999999999999999":       maxHold,
+		"901":                           maxHold,
+		"86400":                         maxHold,
+		"86401":                         -1,
+		"99999999999999999999999":       -1,
 		"Sat, 21 Nov 2026 12:00:09 GMT": 9 * time.Second,
 		"Sat, 21 Nov 2020 12:00:09 GMT": 0,
-		"Sat, 21 Nov 2099 12:00:09 GMT": maxHold,
+		"Sat, 21 Nov 2026 18:00:00 GMT": maxHold,
+		"Sat, 21 Nov 2099 12:00:09 GMT": -1,
 	} {
 		got, ok := retryAfter(header, now)
 		if !ok {
@@ -217,7 +220,7 @@ func FuzzRetryAfter(f *testing.F) {
 		if d < 0 || d > maxHold || !ok && d != 0 {
 			t.Errorf("%q: %v %v", header, d, ok)
 		}
-		if n, err := strconv.ParseUint(header, 10, 64); err == nil && !ok {
+		if n, err := strconv.ParseUint(header, 10, 64); err == nil && n <= 86400 && !ok {
 			t.Errorf("%q is not understood as %d", header, n)
 		}
 	})

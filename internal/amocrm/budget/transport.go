@@ -49,6 +49,14 @@ type Unsent struct{ err error }
 func (e *Unsent) Error() string { return e.err.Error() }
 func (e *Unsent) Unwrap() error { return e.err }
 
+// Dropped wraps the error of a request under which a kept-alive connection was
+// closed before a byte of an answer: the far end may have seen it or not. A read
+// may go again, with a place in the budget of its own.
+type Dropped struct{ err error }
+
+func (e *Dropped) Error() string { return e.err.Error() }
+func (e *Dropped) Unwrap() error { return e.err }
+
 // Unread wraps the error of an answer whose body could not be read whole.
 type Unread struct {
 	Status int
@@ -172,8 +180,9 @@ func (t *Transport) exchange(req *http.Request, s *Slot) (*http.Response, error)
 	ctx, cancel := context.WithTimeout(req.Context(), t.timeout)
 	defer cancel()
 	s.kind = req.Method + " " + Label(req.URL.Path)
-	var left, wrote atomic.Bool
+	var kept, left, wrote, answered atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:          func(info httptrace.GotConnInfo) { kept.Store(info.Reused) },
 		WroteHeaderField: func(string, []string) { left.Store(true) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if wrote.Swap(true) {
@@ -182,16 +191,20 @@ func (t *Transport) exchange(req *http.Request, s *Slot) (*http.Response, error)
 			}
 			s.wrote(time.Now())
 		},
-		GotFirstResponseByte: func() { s.answered(time.Now()) },
+		GotFirstResponseByte: func() { answered.Store(true); s.answered(time.Now()) },
 	})
 	began := time.Now()
 	if t.onSend != nil {
 		t.onSend(began)
 	}
-	resp, err := t.next.RoundTrip(req.WithContext(ctx))
+	resp, err := t.next.RoundTrip(once(req.WithContext(ctx)))
 	if err != nil {
 		s.failed(time.Now())
 		t.obs.Request(req.Method, Label(req.URL.Path), 0, time.Since(began))
+		if kept.Load() && !answered.Load() && ctx.Err() == nil {
+			err = &Dropped{err}
+			t.hangUp()
+		}
 		if !left.Load() {
 			return nil, &Unsent{err}
 		}
@@ -211,6 +224,27 @@ func (t *Transport) exchange(req *http.Request, s *Slot) (*http.Response, error)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+// once has net/http send a read no second time by itself, past the budget, when
+// a kept-alive connection is closed under it: to net/http a request with a body
+// that cannot be had again is not replayable. "identity" keeps the empty body off
+// the wire, without a look into it that may be taken for a slow one.
+func once(req *http.Request) *http.Request {
+	if req.Method != http.MethodGet || req.Body != nil && req.Body != http.NoBody {
+		return req
+	}
+	req.Body, req.GetBody = io.NopCloser(strings.NewReader("")), nil
+	req.TransferEncoding = []string{"identity"}
+	return req
+}
+
+// hangUp closes the connections that are kept: a far end that closed one has
+// closed its like.
+func (t *Transport) hangUp() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 // ReadAll reads an answer whole, within bounds, and closes it.
@@ -302,8 +336,12 @@ type plain struct {
 func (e *plain) Error() string { return e.text }
 func (e *plain) Unwrap() error { return e.err }
 
+// absurd is a Retry-After that nobody means; it is heeded no more than none.
+const absurd = 24 * time.Hour
+
 // retryAfter reads a Retry-After header: seconds or an HTTP date. ok is false
-// if it says nothing; the figure is never negative nor above maxHold.
+// if it says nothing, or something absurd; the figure is never negative nor above
+// maxHold.
 func retryAfter(header string, now time.Time) (d time.Duration, ok bool) {
 	header = strings.TrimSpace(header)
 	if header == "" {
@@ -311,13 +349,13 @@ func retryAfter(header string, now time.Time) (d time.Duration, ok bool) {
 	}
 	if strings.Trim(header, "0123456789") == "" {
 		n, err := strconv.ParseInt(header, 10, 64)
-		if err != nil || n > int64(maxHold/time.Second) {
-			return maxHold, true
+		if err != nil || n > int64(absurd/time.Second) {
+			return 0, false
 		}
-		return time.Duration(n) * time.Second, true
+		return min(time.Duration(n)*time.Second, maxHold), true
 	}
 	at, err := http.ParseTime(header)
-	if err != nil {
+	if err != nil || at.Sub(now) > absurd {
 		return 0, false
 	}
 	return min(max(at.Sub(now), 0), maxHold), true

@@ -43,10 +43,10 @@ func HasMarker(text, token string) bool {
 	return token != "" && slices.Contains(parseMarker(text), token)
 }
 
-// mergeMarker adds the tokens of add to those of text. What stands there keeps
+// MergeMarker adds the tokens of add to those of text. What stands there keeps
 // its place; the oldest go when the whole would be longer than 255 characters.
 // Tokens are never cut; one that is longer by itself is left out.
-func mergeMarker(text, add string) string {
+func MergeMarker(text, add string) string {
 	tokens := parseMarker(text)
 	for _, t := range parseMarker(add) {
 		if !slices.Contains(tokens, t) && utf8.RuneCountInString(t) <= markerLimit {

@@ -39,7 +39,7 @@ func TestMergeMarker(t *testing.T) {
 		{"jv-c1@s", long, "jv-c1@s"},
 		{"jv-c1@s", "", "jv-c1@s"},
 	} {
-		if got := mergeMarker(c.text, c.add); got != c.want {
+		if got := MergeMarker(c.text, c.add); got != c.want {
 			t.Errorf("%q + %q = %q, want %q", c.text, c.add, got, c.want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestMergeMarker_KeepsWholeNewestTokensWithin255(t *testing.T) {
 		tokens := rapid.SliceOfN(token, 0, 12).Draw(t, "tokens")
 		text := ""
 		for _, tok := range tokens {
-			text = mergeMarker(text, tok)
+			text = MergeMarker(text, tok)
 			if n := utf8.RuneCountInString(text); n > 255 {
 				t.Fatalf("%d characters", n)
 			}

@@ -298,7 +298,7 @@ func (d *draft) setMarker(have map[int64]event.Values, marker string) {
 		return // other tokens may stand there
 	}
 	old := have[f.ID].Text()
-	if merged := mergeMarker(old, spelling.Line(marker)); merged != "" && merged != strings.Join(parseMarker(old), " ") {
+	if merged := MergeMarker(old, spelling.Line(marker)); merged != "" && merged != strings.Join(parseMarker(old), " ") {
 		d.addField(f, []event.Value{{Text: merged}})
 	}
 }

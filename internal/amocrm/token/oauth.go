@@ -334,9 +334,11 @@ func (o *OAuth) Info() Info {
 
 // KeepAlive replaces the access token whenever it nears its end, also while
 // nobody asks for one, so that the refresh token never comes of age.
-func (o *OAuth) KeepAlive(ctx context.Context) {
+// failed is told of each time it cannot.
+func (o *OAuth) KeepAlive(ctx context.Context, failed func(error)) {
 	for {
 		if _, err := o.Token(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
 			o.log.Debug("token could not be refreshed", "trouble", string(amocrm.TroubleOf(err)))
 		}
 		if budget.Sleep(ctx, keepAliveEvery, nil) != nil {
