@@ -103,7 +103,9 @@ func TestAlarm_WorseTroubleIsToldToo(t *testing.T) {
 // dying is a grant that is found dead while nobody sends anything.
 type dying struct{ fixed }
 
-func (dying) Token(context.Context) (string, error) { return "", &NeedsAuth{Err: errors.New("revoked")} }
+func (dying) Token(context.Context) (string, error) {
+	return "", &NeedsAuth{Err: errors.New("revoked")}
+}
 
 func (d dying) KeepAlive(ctx context.Context, failed func(error)) {
 	for range 5 {
