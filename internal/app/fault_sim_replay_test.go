@@ -31,9 +31,13 @@ func TestSim_Overlay(t *testing.T) {
 	if *simOverlay == "" {
 		t.Skip("-sim.overlay names no folder")
 	}
+	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	replace := map[string]string{}
 	for file, edits := range runtimeEdits() {
-		from := filepath.Join(runtime.GOROOT(), "src", "runtime", file)
+		from := filepath.Join(strings.TrimSpace(string(root)), "src", "runtime", file)
 		src, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

@@ -112,7 +112,7 @@ func (j *job) load() (body []byte, err error) {
 		}
 		j.ev = ev
 		body = tx.Body(j.seq)
-		if head, ok := tx.Head(ev.Connection, ev.Line); ok && head != j.seq && j.line != "" {
+		if head, ok := tx.Head(ev.Connection, ev.Line); ok && head != j.seq && j.line != "" && ev.State == event.Pending { // one that is parked stands in no line
 			j.first = head // it was claimed by what was true before that one was woken
 		}
 		return nil

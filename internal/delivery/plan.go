@@ -90,6 +90,8 @@ func (j *job) await() event.Ending {
 	}
 	isTask := j.task != nil
 	switch {
+	case j.ev.State == event.Parked && j.queues():
+		return event.Snooze{Until: time.Now(), Why: "has waited for its client, and stands in the line again"}
 	case !j.ev.Overdue && j.ev.State != event.Parked:
 		j.ev.Overdue = true // should it come due again, it has waited
 		return event.Park{Until: time.Now().Add(j.c.Park)}
@@ -100,6 +102,21 @@ func (j *job) await() event.Ending {
 	}
 	j.warn("client_unknown: no event has described the client")
 	return nil
+}
+
+// queues reports whether an event that has waited long enough for its client stands
+// behind another in its line: one that came before it, or has begun.
+func (j *job) queues() (behind bool) {
+	_ = j.d.store.View(func(tx *store.Tx) error { // what cannot be read holds nobody up
+		head, ok := tx.Head(j.ev.Connection, j.ev.Line)
+		if !ok || j.ev.Line == "" {
+			return nil
+		}
+		ev, err := tx.Event(head)
+		behind = err == nil && (head < j.seq || ev.Frozen)
+		return err
+	})
+	return behind
 }
 
 // nobody settles what no rule wants, and holds what an anonymous visitor did
@@ -396,7 +413,12 @@ func (j *job) remember() {
 	case j.deal != nil:
 		d, cl := j.deal.ID, j.client.ID
 		j.effect(func(tx *store.Tx) error {
-			return changeRecord(tx, store.Deals, store.Key(conn, d), func(r *event.Deal) { r.ID, r.Client, r.Last = d, cl, fields })
+			return changeRecord(tx, store.Deals, store.Key(conn, d), func(r *event.Deal) {
+				r.ID, r.Client, r.Last = d, cl, fields
+				if r.Bare { // who is woken to link the contact says nothing that is out of date
+					r.Seq = max(r.Seq, j.seq)
+				}
+			})
 		})
 	case slices.Contains(clientStates, j.msg.Kind) && j.client.ID != "":
 		cl := j.client.ID

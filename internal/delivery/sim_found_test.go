@@ -1,0 +1,123 @@
+package delivery
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// Found by the simulation (N7).
+
+// A look-up settles what left first by what was made first: the younger of two
+// equal tasks is that of another intent, whose answer may be lost as well.
+func TestDoubt_TheOldestOfEqualsIsTaken(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		y.post(chat("chat_accepted", 1, ""))
+		pass(time.Second)
+		y.loseAnswer(nil)
+		seq := y.post(task(2, 1, 0))
+		pass(2 * time.Second)
+		var own int64
+		y.crm.set(func() {
+			for place, list := range y.crm.tasks {
+				if len(list) != 1 {
+					t.Fatalf("%d tasks", len(list))
+				}
+				own = list[0].ID
+				later := list[0]
+				later.ID, later.CreatedAt = own+500, later.CreatedAt+60
+				y.crm.tasks[place] = []event.Task{later, list[0]} // newest first
+			}
+		})
+		pass(time.Minute)
+		ev := y.is(seq, event.Done, "")
+		for _, ch := range ev.Changes {
+			if ch.Target == event.OnTask {
+				equal(t, "the task", ch.AmoID, own)
+			}
+		}
+	})
+}
+
+// A deal and its change that waited for a client in vain: the change does not
+// overtake the deal while that is in doubt.
+func TestPark_OverdueEventsOfOneDealKeepTheirOrder(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.dict.Fields = nil // a lead is known by its name
+		y.loseAnswer(nil)
+		y.run()
+		first := y.post(deal(1, "D"))
+		second := y.post(strings.Replace(strings.Replace(deal(1, "D"), "created_deal", "updated_deal", 1), `"amount":5`, `"amount":7`, 1))
+		pass(y.c.Park + time.Minute)
+		y.is(first, event.Done, "")
+		y.is(second, event.Done, "")
+		equal(t, "leads", y.crm.made(), 1)
+	})
+}
+
+// Who is woken to link the contact of a bare lead is the deal's last event: what
+// the first one says of it is out of date by then.
+func TestPark_TheLastEventOfABareDealIsWoken(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		y.post(deal(1, "D"))
+		second := y.post(strings.Replace(strings.Replace(deal(1, "D"), "created_deal", "updated_deal", 1), `"amount":5`, `"amount":7`, 1))
+		pass(y.c.Park + time.Minute)
+		y.update(func(tx *store.Tx) error {
+			d, _, err := store.Get[event.Deal](tx, store.Deals, store.Key(shop, "3"))
+			equal(t, "to be woken", d.Seq, second)
+			return err
+		})
+		y.post(`{"event_name":"created_client","client_id":1,"name":"V","contacts":[{"type":"phone","value":"+79160000001"}]}`)
+		pass(time.Minute)
+		var prices []string
+		for _, w := range y.crm.writes {
+			if s := string(w.Item); strings.Contains(s, `"price"`) {
+				prices = append(prices, s[strings.Index(s, `"price"`):][:9])
+			}
+		}
+		if n := len(prices); n == 0 || prices[n-1] != `"price":7` {
+			t.Errorf("prices written: %q", prices)
+		}
+	})
+}
+
+// A contact that turns up in a look-up may be known by its hook already, and others
+// may have written to it: what was sent when it was made replaces none of that.
+func TestDoubt_AFoundContactKeepsWhatIsKnownOfIt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.dict.Fields = nil
+		const added = "second@example.com"
+		key := func(id int64) string { return store.Key(shop, "contact", strconv.FormatInt(id, 10)) }
+		var cid int64
+		y.loseAnswer(func() {
+			for id, c := range y.crm.contacts {
+				cid = id
+				c.Emails = append(c.Emails, event.Value{Text: added})
+				y.update(func(tx *store.Tx) error {
+					return store.Set(tx, store.Cards, key(id), event.ContactCard{Contact: c, ReadAt: time.Now()})
+				})
+			}
+		})
+		y.run()
+		seq := y.post(chat("chat_accepted", 1, ""))
+		pass(time.Minute)
+		y.is(seq, event.Done, "")
+		y.update(func(tx *store.Tx) error {
+			card, _, err := store.Get[event.ContactCard](tx, store.Cards, key(cid))
+			if !slices.Contains(event.Texts(card.Contact.Emails), added) || !card.Dirty {
+				t.Errorf("card %+v", card)
+			}
+			if ids := tx.ContactsBy(demoHost, "e:"+added); !slices.Contains(ids, cid) {
+				t.Errorf("found by it: %v", ids)
+			}
+			return err
+		})
+	})
+}
