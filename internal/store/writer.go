@@ -22,7 +22,7 @@ const (
 	// groupUpdates bounds the part of it that is no append. When amoCRM answers a
 	// request of fifty, fifty events are written down at once; whom Jivo waits for
 	// must not wait for all of them.
-	groupUpdates = 16
+	groupUpdates = 8
 )
 
 // fullPause is how long nothing is tried after the disk was full: bbolt reads
