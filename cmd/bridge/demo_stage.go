@@ -37,6 +37,7 @@ type stage struct {
 	public string // http://127.0.0.1:…
 	far    string // the emulated account, likewise
 	pace   int    // requests a second it allows
+	syncs  bool   // the contact directory is read
 	dir    string // removed at the end; "" if it is kept
 	client *http.Client
 
@@ -49,7 +50,7 @@ type stage struct {
 
 // openStage starts the emulator and the bridge.
 func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
-	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1), pace: cmp.Or(c.pace, amoPace)}
+	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1), pace: cmp.Or(c.pace, amoPace), syncs: !c.NoSync}
 	data := c.Data
 	if data == "" {
 		if data, err = os.MkdirTemp("", "bridge-demo-"); err != nil {
@@ -253,13 +254,13 @@ func (s *stage) settle(ctx context.Context, within time.Duration) bool {
 	}
 }
 
-// ready waits until the bridge can send.
+// ready waits until the bridge can send, and knows the account's contacts.
 func (s *stage) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for len(s.app.Ready(ctx)) > 0 {
+	for len(s.app.Ready(ctx)) > 0 || s.syncs && !s.app.Synced() {
 		select {
 		case <-ctx.Done():
 			return errors.New("the bridge did not become ready")

@@ -403,6 +403,17 @@ func (a *App) Forget(ctx context.Context, connection, id string) error {
 	})
 }
 
+// Synced reports whether the contact directory of every account is complete: from
+// then on nobody needs to be searched for while work waits.
+func (a *App) Synced() bool {
+	for _, r := range a.running() {
+		if !r.account.keeper.Complete() {
+			return false
+		}
+	}
+	return true
+}
+
 // Ready implements console.Backend.
 func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 	if err := a.store.Writable(ctx); err != nil {

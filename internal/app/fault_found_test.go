@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,13 +69,13 @@ func TestFault_TwoUpdatesOfOneContactPutOff(t *testing.T) {
 // The bridge's clock is set back (amoCRM's seems to leap ahead) while a write is
 // in doubt: what was made before that must still be found.
 func TestFault_AClockSetBackHidesNothingFromALookUp(t *testing.T) {
-	var ahead time.Duration
-	set := labSetup{conn: ruleLead, amo: emulator.Options{Now: func() time.Time { return time.Now().Add(ahead) }}}
+	var ahead atomic.Int64
+	set := labSetup{conn: ruleLead, amo: emulator.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}}
 	inLab(t, set, func(l *lab) {
 		l.amo.Inject(emulator.Fault{Method: http.MethodPost, PathPrefix: "/api/v4/leads/complex", Kind: emulator.DropAfterCommit})
 		l.tell(visitors(1)[0].accepted())
 		time.Sleep(time.Second)
-		ahead = time.Minute
+		ahead.Store(int64(time.Minute))
 		l.settle(time.Hour)
 		l.verdict()
 		one(l.t, "leads", l.amo.Leads())

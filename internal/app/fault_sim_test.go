@@ -151,6 +151,7 @@ type sim struct {
 	rnd     *rand.Rand // of the present step
 	began   time.Time
 	planned time.Duration // since began, had nothing taken time but the pauses of the plan
+	clock   sync.Mutex    // guards the two below: amoCRM reads them while it answers
 	ahead   time.Duration // amoCRM's clock, of the bridge's
 	still   time.Time     // where amoCRM's clock stands while it does not go
 	people  []*simPerson
@@ -254,21 +255,21 @@ func (s *sim) jump() {
 	case 0:
 		s.note("the clock leapt ahead by %v", by)
 		s.l.stop()
-		s.still = time.Now().Add(s.ahead) // for amoCRM no time goes by
+		s.setClock(s.ahead, time.Now().Add(s.ahead)) // for amoCRM no time goes by
 		time.Sleep(by)
-		s.ahead, s.still = s.ahead-by, time.Time{}
+		s.setClock(s.ahead-by, time.Time{})
 		s.l.start()
 	case 1:
 		by = time.Duration(s.rnd.Int64N(int64(back)))
 		s.note("the clock was set back by %v", by)
 		s.l.stop()
-		s.ahead += by
+		s.setClock(s.ahead+by, time.Time{})
 		putOff(s.l, by)
 		s.l.start()
 	default:
 		by = time.Duration(s.rnd.Int64N(int64(2*back))) - back
 		s.note("amoCRM's clock moved by %v", by)
-		s.ahead += by
+		s.setClock(s.ahead+by, time.Time{})
 	}
 }
 

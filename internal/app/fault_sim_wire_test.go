@@ -76,8 +76,17 @@ func requestLine(req *http.Request, body []byte) string {
 
 // theirs is the time by amoCRM's clock.
 func (s *sim) theirs() time.Time {
+	s.clock.Lock()
+	defer s.clock.Unlock()
 	if !s.still.IsZero() {
 		return s.still
 	}
 	return time.Now().Add(s.ahead)
+}
+
+// setClock moves amoCRM's clock, or holds it still.
+func (s *sim) setClock(ahead time.Duration, still time.Time) {
+	s.clock.Lock()
+	defer s.clock.Unlock()
+	s.ahead, s.still = ahead, still
 }
