@@ -173,10 +173,10 @@ func (j *job) input() *mapping.Input {
 		in.NotedTo = j.chat.NotedTo
 	}
 	if j.deal != nil && j.task == nil {
-		in.Last, in.Linked = j.deal.Last, j.deal.LeadID != 0
+		in.Last, in.Linked, in.Late = j.deal.Last, j.deal.LeadID != 0, j.late(j.deal.At)
 	}
 	if j.task != nil {
-		in.Last, in.Linked = j.task.Last, j.task.AmoID != 0
+		in.Last, in.Linked, in.Late = j.task.Last, j.task.AmoID != 0, j.late(j.task.At)
 	}
 	if j.msg.Kind == "call_event" {
 		in.Call = j.call()
@@ -401,20 +401,33 @@ func (j *job) freezeState(in *mapping.Input, f *found) {
 	}
 }
 
-// remember keeps this event's whole state as the last one of its entity.
+// late reports whether a newer event than this one, which stands at `at`, has
+// said how its deal or task is: this one waited for its client meanwhile. What
+// is replayed was asked for.
+func (j *job) late(at uint64) bool { return j.seq < at && j.ev.Replays == 0 }
+
+// remember keeps this event's whole state as the last one of its entity, unless
+// it comes late.
 func (j *job) remember() {
 	conn, fields := j.c.Name, j.msg.Fields
 	switch {
 	case j.task != nil:
 		t := j.task.ID
 		j.effect(func(tx *store.Tx) error {
-			return changeRecord(tx, store.Tasks, store.Key(conn, t), func(r *event.JivoTask) { r.ID, r.Last = t, fields })
+			return changeRecord(tx, store.Tasks, store.Key(conn, t), func(r *event.JivoTask) {
+				if r.ID = t; !j.late(r.At) {
+					r.Last, r.At = fields, max(r.At, j.seq)
+				}
+			})
 		})
 	case j.deal != nil:
 		d, cl := j.deal.ID, j.client.ID
 		j.effect(func(tx *store.Tx) error {
 			return changeRecord(tx, store.Deals, store.Key(conn, d), func(r *event.Deal) {
-				r.ID, r.Client, r.Last = d, cl, fields
+				r.ID, r.Client = d, cl
+				if !j.late(r.At) {
+					r.Last, r.At = fields, max(r.At, j.seq)
+				}
 				if r.Bare { // who is woken to link the contact says nothing that is out of date
 					r.Seq = max(r.Seq, j.seq)
 				}

@@ -267,6 +267,7 @@ type Deal struct {
 	Client string `json:"client,omitempty"`
 	LeadID int64  `json:"lead_id,omitempty"`
 	Last   Object `json:"last,omitempty"`
+	At     uint64 `json:"at,omitempty"`   // the newest event that Last is of
 	Seq    uint64 `json:"seq,omitempty"`  // the event that made its lead without a contact
 	Bare   bool   `json:"bare,omitempty"` // its lead has no contact yet
 }
@@ -276,4 +277,5 @@ type JivoTask struct {
 	ID    string `json:"id"`
 	AmoID int64  `json:"amocrm_id,omitempty"`
 	Last  Object `json:"last,omitempty"`
+	At    uint64 `json:"at,omitempty"` // the newest event that Last is of
 }

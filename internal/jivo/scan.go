@@ -106,10 +106,10 @@ func (p *parser) escape(b *strings.Builder) {
 	b.WriteRune(utf8.RuneError)
 }
 
-// unitSize is the length of uXXXX.
+// unitSize is the length of an escape such as u00e9, its backslash left out.
 const unitSize = 5
 
-// unit reads uXXXX at a position.
+// unit reads such an escape at a position.
 func (p *parser) unit(at int) (rune, bool) {
 	if at+unitSize > len(p.src) || p.src[at] != 'u' {
 		return 0, false

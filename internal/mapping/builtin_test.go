@@ -96,6 +96,27 @@ func TestDeal_ALeadThatIsGoneIsMadeWhole(t *testing.T) {
 	}
 }
 
+func TestDeal_LateLeavesTheLeadAsANewerEventSays(t *testing.T) {
+	for _, c := range []struct {
+		text  string // of the newer event
+		lead  string
+		name  string
+		notes int
+	}{
+		{"Описание", "2", "", 0},
+		{"more", "2", "", 1},
+		{"Описание", "", "Сделка", 0}, // nothing stands for it: it makes the lead
+	} {
+		in := dealInput("created_deal", deal(nil))
+		in.Last, in.Late = complete(testSchema("updated_deal"), deal(obj{"title": "New", "amount": 7.0, "text": c.text})).(event.Object), true
+		_, d := mapped(t, compiled(t, testEnv()), in, found("1", c.lead))
+		if d.Lead.Name != c.name || (d.Lead.Price != "") != (c.name != "") || (d.Lead.Stage != "") != (c.name != "") || d.Lead.Changed != nil ||
+			len(d.Notes) != c.notes || d.Contact == nil {
+			t.Errorf("%+v: %+v", c, d)
+		}
+	}
+}
+
 func TestDeal_StageInTheOrderOfTheContract(t *testing.T) {
 	all := func(pipeline, stage string) bool { return true }
 	none := func(pipeline, stage string) bool { return false }
@@ -183,6 +204,15 @@ func TestTask_OneTaskThroughItsLife(t *testing.T) {
 		if diff := cmp.Diff([]event.TaskChange{want}, d.Tasks); diff != "" {
 			t.Errorf("%s: %s", c.kind, diff)
 		}
+	}
+	late := dealInput("updated_task", fields)
+	late.Late, late.Linked = true, true
+	if _, d := mapped(t, compiled(t, testEnv()), late, event.CRM{}); len(d.Tasks) != 0 {
+		t.Errorf("late: %+v", d.Tasks)
+	}
+	late.Linked = false
+	if _, d := mapped(t, compiled(t, testEnv()), late, event.CRM{}); len(d.Tasks) != 1 {
+		t.Errorf("late, and no task yet: %+v", d.Tasks)
 	}
 	fields["deal"], fields["notify_ts"], fields["text"] = obj{"deal_id": "3"}, 0, ""
 	plan, d := mapped(t, compiled(t, testEnv()), dealInput("created_task", fields), event.CRM{})

@@ -26,15 +26,28 @@ func findDeletedDeal(*Program, *Input) (contact, lead *event.Find) {
 
 // deal is what created_deal and updated_deal want: the whole deal at first
 // sight (written under fill, should the lead be there), afterwards only what
-// changed in Jivo.
+// changed in Jivo. A late one leaves the lead as a newer event says; its text is
+// still a note, for nobody else brings it.
 func (s *session) deal() event.Desired {
-	var d event.Desired
-	f, last := s.in.Fields, s.in.Last
+	f := s.in.Fields
+	d := event.Desired{Lead: &event.Entity{Update: event.Fill}}
+	agent := s.agent(f["assigned_agent"])
+	if !s.in.Late || s.crm.Lead.ID == "" {
+		s.dealLead(&d, agent)
+	}
+	if text := lines(str(f, "text")); text != "" && (s.in.Last == nil || str(f, "text") != str(s.in.Last, "text")) {
+		d.Notes = append(d.Notes, event.Note{Key: builtinPrefix + "deals", To: "lead", Text: text})
+	}
+	d.Contact = s.dealContact(agent)
+	return d
+}
+
+// dealLead sets what a deal says of its lead.
+func (s *session) dealLead(d *event.Desired, agent string) {
+	f, last, e := s.in.Fields, s.in.Last, d.Lead
 	if s.crm.Lead.ID == "" {
 		last = nil // a new lead takes everything
 	}
-	e := &event.Entity{Update: event.Fill}
-	d.Lead = e
 	differs := func(path ...string) bool { return last == nil || str(f, path...) != str(last, path...) }
 
 	if differs("title") {
@@ -43,13 +56,12 @@ func (s *session) deal() event.Desired {
 	if n := num(f, "amount"); n != 0 && differs("amount") {
 		e.Price = number(n)
 	}
-	agent := s.agent(f["assigned_agent"])
 	if last == nil || agent != s.agent(last["assigned_agent"]) {
 		e.Responsible = agent
 	}
 	if differs("pipeline", "pipeline_id") || differs("pipeline", "pipeline_status", "pipeline_status_id") ||
 		differs("pipeline", "pipeline_reject_reason", "pipeline_reject_reason_id") {
-		s.stage(&d)
+		s.stage(d)
 	}
 	if last != nil {
 		for _, c := range []struct{ name, value string }{
@@ -63,11 +75,6 @@ func (s *session) deal() event.Desired {
 	if e.Name == "" && s.crm.Lead.ID == "" {
 		e.Name = s.p.texts.dealName + ": " + firstOf(line(s.in.client().Name), id(f, "deal_id"))
 	}
-	if text := lines(str(f, "text")); text != "" && (s.in.Last == nil || str(f, "text") != str(s.in.Last, "text")) {
-		d.Notes = append(d.Notes, event.Note{Key: builtinPrefix + "deals", To: "lead", Text: text})
-	}
-	d.Contact = s.dealContact(agent)
-	return d
 }
 
 // dealContact is the contact of a deal's client.
@@ -147,6 +154,9 @@ func findTask(_ *Program, in *Input) (contact, lead *event.Find) {
 // task follows one Jivo task.
 func (s *session) task() event.Desired {
 	f := s.in.Fields
+	if s.in.Late && s.in.Linked { // the task is as a newer event says
+		return event.Desired{}
+	}
 	t := event.TaskChange{
 		Key: builtinPrefix + "tasks", Op: event.TaskCreate, To: "contact",
 		Jivo: id(f, "task_id"), Deal: id(f, "deal", "deal_id"),

@@ -34,6 +34,9 @@ type Input struct {
 	// Linked says whether a task's or deal's own id already leads somewhere: an amoCRM
 	// task or lead stands for it.
 	Linked bool
+	// Late says that a newer event of the same deal or task was carried out before
+	// this one: the lead or task stays as that one says.
+	Late bool
 
 	// HasStage says whether the CRM has a stage of these titles, or, with an
 	// empty stage, such a pipeline. nil: not known; then Jivo's titles are
