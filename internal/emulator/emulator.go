@@ -1,8 +1,13 @@
 // Package emulator is an amoCRM account in memory: its REST API with its
 // validation, limits and error bodies, its OAuth endpoints, its web hooks, a
 // manager's hand that works in it, faults to inject and a referee who writes
-// down what a client did wrong. Its hooks go out through post; the visitors who
-// chat on a site are played by site.
+// down what a client did wrong. The visitors who chat on a site are played by site.
+//
+// A request passes gate, has its token looked at by oauth and is read by rest;
+// check says what is wrong with it, clerk carries it out in the book and has
+// hook told, which post delivers. An Account puts these together and holds the
+// one lock all of them but post rely on: none locks by itself, and nothing but
+// copies leaves an Account.
 //
 // It is written from the project's fact sheet (amocrm-api.md) alone and shares
 // no code with the product, so that a misreading on one side shows up as a
@@ -14,19 +19,21 @@
 package emulator
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/gorilla/mux"
-
+	"github.com/jivo-amocrm/bridge/internal/emulator/answer"
+	"github.com/jivo-amocrm/bridge/internal/emulator/book"
+	"github.com/jivo-amocrm/bridge/internal/emulator/clerk"
+	"github.com/jivo-amocrm/bridge/internal/emulator/gate"
+	"github.com/jivo-amocrm/bridge/internal/emulator/hook"
+	"github.com/jivo-amocrm/bridge/internal/emulator/luck"
+	"github.com/jivo-amocrm/bridge/internal/emulator/oauth"
 	"github.com/jivo-amocrm/bridge/internal/emulator/post"
+	"github.com/jivo-amocrm/bridge/internal/emulator/rest"
 )
 
 // Options describe an account. The zero value is a usable one.
@@ -73,17 +80,18 @@ type Options struct {
 // Account is an emulated amoCRM account. It is an http.Handler for one account
 // host and safe for concurrent use. Close it to stop its goroutines.
 type Account struct {
-	opt    Options
-	loc    *time.Location
-	router *mux.Router
+	opt Options
 
-	mu      sync.Mutex // guards everything below
-	st      *state
-	rnd     *rand.Rand
-	gate    gate
-	faults  []*Injected
-	referee referee
-	outbox  []hookItem
+	mu      sync.Mutex // guards what follows, and what can be reached through it
+	book    *book.Book
+	luck    *luck.Luck
+	referee *gate.Referee
+	gate    *gate.Gate
+	faults  *gate.Faults
+	out     *hook.Outbox
+	clerk   *clerk.Clerk
+	issuer  *oauth.Issuer
+	api     *rest.API
 
 	courier *post.Courier
 	quit    chan struct{}
@@ -93,17 +101,28 @@ type Account struct {
 // New makes an account with the default dictionary and no leads.
 func New(o Options) *Account {
 	o = o.withDefaults()
-	a := &Account{
-		opt:  o,
-		loc:  location(o.Timezone),
-		st:   newState(o),
-		rnd:  rand.New(rand.NewPCG(o.Seed, 0x6a69766f)),
-		quit: make(chan struct{}),
-	}
-	a.referee = newReferee()
-	a.router = a.routes()
+	a := &Account{opt: o, book: o.book(), luck: luck.New(o.Seed), referee: gate.NewReferee(), quit: make(chan struct{})}
 	a.courier = post.New(o.HookClient, a.hookDone)
+	a.gate = gate.NewGate(o.RPS, o.BanAfter, a.referee)
+	a.faults = gate.NewFaults(&a.mu, a.luck)
+	a.out = hook.New(a.book, a.luck, a.courier, o.Now, hook.Options{
+		Loss: o.HookLoss, Duplicate: o.HookDuplicate, Shuffle: o.HookShuffle, ZeroUser: o.HookZeroUser, Group: o.HookGroup, DPRetries: o.DPRetries,
+	})
+	a.clerk = clerk.New(a.book, a.out, a.luck, o.Now, clerk.Options{IndexLag: o.IndexLag, DuplicateControl: o.DuplicateControl})
+	a.issuer = oauth.New(a.book, a.referee, a.luck, o.Now, oauth.App{
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret, RedirectURI: o.RedirectURI, CheckHost: o.CheckHost,
+	})
+	a.api = rest.New(a.book, a.clerk, a.issuer, a.referee, o.Now, rest.Options{
+		NotAdmin: o.NotAdmin, FilterEnabled: o.FilterEnabled, DanglingNext: o.DanglingNext, LinkTwiceFails: o.LinkTwiceFails,
+	})
 	return a
+}
+
+// hookDone is the courier's word on one attempt.
+func (a *Account) hookDone(h *post.Hook, valid bool) (retry bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.out.Attempted(h, valid)
 }
 
 // Close stops hook deliveries and waits for them; what was queued is lost.
@@ -135,30 +154,29 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // arrive lets the referee see the request and asks the gate whether it may pass.
-func (a *Account) arrive(r *http.Request) (answer, bool) {
+func (a *Account) arrive(r *http.Request) (answer.Answer, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.opt.Now()
-	a.referee.arrived(r, now)
-	return a.admit(now)
+	a.referee.Arrived(r, now)
+	return a.gate.Admit(now)
 }
 
 // process carries out one admitted request.
-func (a *Account) process(r *http.Request, body []byte) (answer, Fault) {
+func (a *Account) process(r *http.Request, body []byte) (answer.Answer, Fault) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	fault, hit := a.pickFault(r)
-	if hit && fault.before() {
-		return a.faulty(fault), fault
+	fault, hit := a.faults.Pick(r)
+	if hit && fault.Before() {
+		return fault.Refusal(), fault
 	}
-	x := &exchange{a: a, body: body, header: http.Header{}}
-	a.router.ServeHTTP(x, r)
-	a.referee.answered(x.out)
-	a.postHooks()
+	out := a.api.Answer(r, body)
+	a.referee.Answered(out.Status)
+	a.out.Post()
 	if hit {
-		return a.spoiled(fault, x.out), fault
+		return fault.Spoiled(out), fault
 	}
-	return x.out, fault
+	return out, fault
 }
 
 // sleep waits on the account's clock; it ends early with ctx or Close.
@@ -173,79 +191,4 @@ func (a *Account) sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-a.quit:
 	}
-}
-
-// exchange carries one request through the router and collects its answer. It
-// is the router's ResponseWriter; handlers return answers instead of writing.
-type exchange struct {
-	a      *Account
-	body   []byte
-	out    answer
-	header http.Header
-}
-
-func (x *exchange) Header() http.Header         { return x.header }
-func (x *exchange) WriteHeader(status int)      { x.out.status = status }
-func (x *exchange) Write(b []byte) (int, error) { return len(b), nil }
-
-// call is what a handler is given. The account's lock is held.
-type call struct {
-	a    *Account
-	r    *http.Request
-	body []byte
-	vars map[string]string
-	q    url.Values
-	user int64 // whose rights the call has
-	now  int64
-	base string // scheme and host, for _links
-}
-
-// open wraps a handler that needs no bearer token.
-func (a *Account) open(fn func(*call) answer) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := w.(*exchange) // the router is only ever given an exchange
-		scheme := "https://"
-		if r.TLS == nil && !strings.HasSuffix(r.Host, ".ru") && !strings.HasSuffix(r.Host, ".com") {
-			scheme = "http://"
-		}
-		x.out = fn(&call{
-			a: a, r: r, body: x.body, vars: mux.Vars(r), q: r.URL.Query(),
-			user: a.st.TokenUser, now: a.opt.Now().Unix(), base: scheme + r.Host,
-		})
-	})
-}
-
-// guarded wraps a handler that needs a valid bearer token and a paid account.
-func (a *Account) guarded(fn func(*call) answer) http.Handler {
-	return a.open(func(c *call) answer {
-		if refusal, refused := c.authorize(); refused {
-			return refusal
-		}
-		if a.st.Unpaid > 1 || a.st.Unpaid == 1 && c.r.Method != http.MethodGet {
-			return problem(http.StatusPaymentRequired, "Аккаунт не оплачен")
-		}
-		if c.writes() {
-			a.referee.checkWrite(c.r)
-		}
-		return fn(c)
-	})
-}
-
-// admin wraps a handler that needs an admin's token.
-func (a *Account) admin(fn func(*call) answer) http.Handler {
-	return a.guarded(func(c *call) answer {
-		if a.opt.NotAdmin {
-			return problem(http.StatusForbidden, "Недостаточно прав для выполнения запроса")
-		}
-		return fn(c)
-	})
-}
-
-func (c *call) writes() bool {
-	return c.r.Method != http.MethodGet && len(bytes.TrimSpace(c.body)) > 0
-}
-
-// violate tells the referee of a protocol violation of this call.
-func (c *call) violate(format string, args ...any) {
-	c.a.referee.violate(c.r.Method+" "+c.r.URL.Path, format, args...)
 }

@@ -1,6 +1,9 @@
 package emulator
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 func TestHand_TouchesOnlyWhatIs(t *testing.T) {
 	c := account(t, Options{})
@@ -38,7 +41,7 @@ func TestHand_TouchesOnlyWhatIs(t *testing.T) {
 		}
 	}
 	c.a.RemoveUser(9002)
-	if status, _ := c.do("PATCH", "/api/v4/leads", `[{"id":`+itoa(lead)+`,"responsible_user_id":9002}]`); status != 400 {
+	if status, _ := c.do("PATCH", "/api/v4/leads", `[{"id":`+strconv.FormatInt(lead, 10)+`,"responsible_user_id":9002}]`); status != 400 {
 		t.Errorf("removed user = %d", status)
 	}
 }

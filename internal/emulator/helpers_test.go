@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,8 +86,8 @@ func at(v any, path string) any {
 		case map[string]any:
 			v = x[key]
 		case []any:
-			i := int(atoi(key))
-			if i >= len(x) {
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(x) {
 				return nil
 			}
 			v = x[i]

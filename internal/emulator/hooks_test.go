@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/book"
 )
 
 // form reads a listing of the fact sheet, one pair per line.
@@ -134,7 +136,7 @@ func TestHooks_AreThoseOfTheSamples(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			now, rec := int64(1795000000), &receiver{}
 			c := account(t, Options{HookClient: rec.client(), Now: func() time.Time { return time.Unix(now, 0) }})
-			c.a.st.Next[leads], c.a.st.Next[contacts], c.a.st.Next["notes"] = 501, 801, 9901
+			c.a.book.Next[book.Leads], c.a.book.Next[book.Contacts], c.a.book.Next["notes"] = 501, 801, 9901
 			c.contact(phoneContact("Иван Петров", "+79990000001"))
 			c.lead(`{"name":"Chat from site","price":15000,"created_by":0,"tags_to_add":[{"name":"jivo"}],
 				"custom_fields_values":[{"field_code":"UTM_SOURCE","values":[{"value":"yandex"}]}],"_embedded":{"contacts":[{"id":801}]}}`)
@@ -281,7 +283,7 @@ func TestDPHooks_AreThinAndSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := &receiver{status: 500}
 		c := account(t, Options{HookClient: rec.client()})
-		c.a.st.Next[leads] = 501
+		c.a.book.Next[book.Leads] = 501
 		c.a.DPHook(700001, 70000003, "https://b.example/dp")
 		c.a.DPHook(700001, 70000002, "https://b.example/dp")
 		c.lead(`{}`)

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/answer"
+	"github.com/jivo-amocrm/bridge/internal/emulator/body"
 )
 
 // Empty lists, unknown ids and pages past the end are 204 with no body (amocrm-api.md §1).
@@ -38,11 +41,11 @@ func TestRead_EnvelopeAndPaging(t *testing.T) {
 		c.lead(`{}`)
 	}
 	w := c.raw("GET", "/api/v4/leads", "")
-	if w.Header().Get("Content-Type") != halJSON || len(w.Header().Get("X-Request-Id")) != 32 {
+	if w.Header().Get("Content-Type") != answer.HALJSON || len(w.Header().Get("X-Request-Id")) != 32 {
 		t.Errorf("headers: %v", w.Header())
 	}
 	v := c.ok("GET", "/api/v4/leads", "")
-	if n := len(asList(at(v, "_embedded.leads"))); n != 50 {
+	if n := len(body.List(at(v, "_embedded.leads"))); n != 50 {
 		t.Errorf("default page has %d", n)
 	}
 	next, _ := at(v, "_links.next.href").(string)
@@ -50,7 +53,7 @@ func TestRead_EnvelopeAndPaging(t *testing.T) {
 		t.Errorf("envelope: next %q, total %v", next, at(v, "_total_items"))
 	}
 	v = c.ok("GET", strings.TrimPrefix(next, "https://demo.amocrm.ru"), "")
-	if len(asList(at(v, "_embedded.leads"))) != 1 || at(v, "_links.next") != nil || at(v, "_page") != 2.0 {
+	if len(body.List(at(v, "_embedded.leads"))) != 1 || at(v, "_links.next") != nil || at(v, "_page") != 2.0 {
 		t.Errorf("last page: %v", v)
 	}
 }
@@ -100,7 +103,7 @@ func TestQuery_LagsAndFindsTooMuch(t *testing.T) {
 		c.contact(`{"name":"Заказ 79990000001"}`)
 		count := func(q string) int {
 			_, v := c.do("GET", "/api/v4/contacts?query="+q, "")
-			return len(asList(at(v, "_embedded.contacts")))
+			return len(body.List(at(v, "_embedded.contacts")))
 		}
 		time.Sleep(3*time.Second - time.Millisecond)
 		if n := count("9990000001"); n != 0 {
@@ -140,7 +143,7 @@ func TestFilter_CountsOnlyWithThePaidOption(t *testing.T) {
 		for _, f := range []string{fmt.Sprint("filter[id][]=", a), "filter[pipeline_id]=700001", "filter[custom_fields_values][1201][]=yandex",
 			"filter[statuses][0][pipeline_id]=700001&filter[statuses][0][status_id]=70000002"} {
 			v := c.ok("GET", "/api/v4/leads?"+f, "")
-			if n := len(asList(at(v, "_embedded.leads"))); n != want {
+			if n := len(body.List(at(v, "_embedded.leads"))); n != want {
 				t.Errorf("paid %v: %s gives %d, want %d", paid, f, n, want)
 			}
 		}
@@ -389,7 +392,7 @@ func TestDictionary_IsComplete(t *testing.T) {
 	id := at(made, "_embedded.custom_fields.0.id").(float64)
 	c.lead(fmt.Sprintf(`{"custom_fields_values":[{"field_id":%.0f,"values":[{"value":"Синий"}]}]}`, id))
 	noAdmin := account(t, Options{NotAdmin: true, NoMarker: true})
-	if w := noAdmin.raw("GET", "/api/v4/users", ""); w.Code != http.StatusForbidden || w.Header().Get("Content-Type") != problemJSON {
+	if w := noAdmin.raw("GET", "/api/v4/users", ""); w.Code != http.StatusForbidden || w.Header().Get("Content-Type") != answer.ProblemJSON {
 		t.Errorf("users without rights = %d", w.Code)
 	}
 	if f := noAdmin.ok("GET", "/api/v4/leads/custom_fields", ""); strings.Contains(fmt.Sprint(f), "Jivo ID") {

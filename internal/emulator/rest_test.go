@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/book"
 )
 
 // A world with one of everything, and every way to read it back.
@@ -14,7 +16,7 @@ func TestRead_EveryPathAnswers(t *testing.T) {
 	company := int64(at(c.ok("POST", "/api/v4/companies", `[{"name":"Acme"}]`), "_embedded.companies.0.id").(float64))
 	c.ok("POST", fmt.Sprintf("/api/v4/companies/%d/link", company), fmt.Sprintf(`[{"to_entity_id":%d,"to_entity_type":"contacts"}]`, contact))
 	c.ok("POST", fmt.Sprintf("/api/v4/leads/%d/link", lead), fmt.Sprintf(`[{"to_entity_id":%d,"to_entity_type":"companies"}]`, company))
-	field := c.a.AddField(leads, FieldDef{Name: "Размер", Type: "numeric"})
+	field := c.a.AddField(book.Leads, FieldDef{Name: "Размер", Type: "numeric"})
 	for _, tt := range []struct {
 		path, at string
 		want     any
@@ -38,7 +40,7 @@ func TestRead_EveryPathAnswers(t *testing.T) {
 			t.Errorf("%s: %s = %v, want %v", tt.path, tt.at, got, tt.want)
 		}
 	}
-	c.a.RemoveField(leads, field)
+	c.a.RemoveField(book.Leads, field)
 	if w := c.raw("GET", fmt.Sprint("/api/v4/leads/custom_fields/", field), ""); w.Code != 404 {
 		t.Errorf("removed field = %d", w.Code)
 	}

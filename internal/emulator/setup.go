@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
+
+	"github.com/jivo-amocrm/bridge/internal/emulator/book"
 )
 
 // RenamePipeline gives a pipeline another name.
 func (a *Account) RenamePipeline(id int64, name string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p, ok := a.st.pipeline(id)
+	p, ok := a.book.Pipeline(id)
 	if !ok {
 		return fmt.Errorf("pipeline %d: %w", id, ErrNoSuch)
 	}
@@ -24,7 +25,7 @@ func (a *Account) RenamePipeline(id int64, name string) error {
 func (a *Account) RenameStage(pipelineID, statusID int64, name string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p, ok := a.st.pipeline(pipelineID); ok {
+	if p, ok := a.book.Pipeline(pipelineID); ok {
 		for i := range p.Statuses {
 			if p.Statuses[i].ID == statusID {
 				p.Statuses[i].Name = name
@@ -39,7 +40,7 @@ func (a *Account) RenameStage(pipelineID, statusID int64, name string) error {
 func (a *Account) RemoveUser(id int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.st.Users = slices.DeleteFunc(a.st.Users, func(u User) bool { return u.ID == id })
+	a.book.Users = slices.DeleteFunc(a.book.Users, func(u User) bool { return u.ID == id })
 }
 
 // AddField adds a custom field to leads, contacts or companies and returns its id.
@@ -47,9 +48,9 @@ func (a *Account) AddField(kind string, f FieldDef) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f.ID == 0 {
-		f.ID = a.st.id("fields")
+		f.ID = a.book.NextID("fields")
 	}
-	a.st.Fields[kind] = append(a.st.Fields[kind], f)
+	a.book.Fields[kind] = append(a.book.Fields[kind], f)
 	return f.ID
 }
 
@@ -57,63 +58,63 @@ func (a *Account) AddField(kind string, f FieldDef) int64 {
 func (a *Account) RemoveField(kind string, id int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.st.Fields[kind] = slices.DeleteFunc(a.st.Fields[kind], func(f FieldDef) bool { return f.ID == id })
-	for _, r := range a.st.Cards[kind].ByID {
+	a.book.Fields[kind] = slices.DeleteFunc(a.book.Fields[kind], func(f FieldDef) bool { return f.ID == id })
+	for _, r := range a.book.Cards[kind].ByID {
 		r.Fields = slices.DeleteFunc(r.Fields, func(f Field) bool { return f.ID == id })
 	}
 }
 
 // Leads returns copies of all leads that are not deleted, unsorted ones included, by id.
-func (a *Account) Leads() []Record { return a.records(leads) }
+func (a *Account) Leads() []Record { return a.records(book.Leads) }
 
 // Contacts returns copies of all contacts that are not deleted, hidden ones included, by id.
-func (a *Account) Contacts() []Record { return a.records(contacts) }
+func (a *Account) Contacts() []Record { return a.records(book.Contacts) }
 
 // Companies returns copies of all companies that are not deleted, by id.
-func (a *Account) Companies() []Record { return a.records(companies) }
+func (a *Account) Companies() []Record { return a.records(book.Companies) }
 
 func (a *Account) records(kind string) []Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := a.st.Cards[kind]
+	t := a.book.Cards[kind]
 	out := make([]Record, 0, len(t.IDs))
 	for _, id := range t.IDs {
 		if r := t.ByID[id]; !r.Deleted {
-			out = append(out, r.clone())
+			out = append(out, r.Clone())
 		}
 	}
 	return out
 }
 
 // Lead returns a copy of one lead, deleted or not.
-func (a *Account) Lead(id int64) (Record, bool) { return a.record(leads, id) }
+func (a *Account) Lead(id int64) (Record, bool) { return a.record(book.Leads, id) }
 
 // Contact returns a copy of one contact, deleted or not.
-func (a *Account) Contact(id int64) (Record, bool) { return a.record(contacts, id) }
+func (a *Account) Contact(id int64) (Record, bool) { return a.record(book.Contacts, id) }
 
 func (a *Account) record(kind string, id int64) (Record, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r, ok := a.st.Cards[kind].ByID[id]
+	r, ok := a.book.Cards[kind].ByID[id]
 	if !ok {
 		return Record{}, false
 	}
-	return r.clone(), true
+	return r.Clone(), true
 }
 
 // Notes returns the notes of a lead, oldest first.
-func (a *Account) Notes(leadID int64) []Note { return a.notes(leads, leadID) }
+func (a *Account) Notes(leadID int64) []Note { return a.notes(book.Leads, leadID) }
 
 // ContactNotes returns the notes of a contact, oldest first.
-func (a *Account) ContactNotes(contactID int64) []Note { return a.notes(contacts, contactID) }
+func (a *Account) ContactNotes(contactID int64) []Note { return a.notes(book.Contacts, contactID) }
 
 func (a *Account) notes(kind string, id int64) []Note {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Note
-	for _, n := range a.st.Notes {
+	for _, n := range a.book.Notes {
 		if n.EntityType == kind && n.EntityID == id {
-			out = append(out, n.clone())
+			out = append(out, n.Clone())
 		}
 	}
 	return out
@@ -123,9 +124,9 @@ func (a *Account) notes(kind string, id int64) []Note {
 func (a *Account) AllNotes() []Note {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := make([]Note, len(a.st.Notes))
-	for i, n := range a.st.Notes {
-		out[i] = n.clone()
+	out := make([]Note, len(a.book.Notes))
+	for i, n := range a.book.Notes {
+		out[i] = n.Clone()
 	}
 	return out
 }
@@ -135,7 +136,7 @@ func (a *Account) Tasks() []Task {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Task
-	for _, t := range a.st.Tasks {
+	for _, t := range a.book.Tasks {
 		if !t.Deleted {
 			out = append(out, *t)
 		}
@@ -148,7 +149,7 @@ func (a *Account) UnsortedLeads() []Unsorted {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Unsorted
-	for _, u := range a.st.Unsorted {
+	for _, u := range a.book.Unsorted {
 		if u.State == "" {
 			out = append(out, *u)
 		}
@@ -160,8 +161,8 @@ func (a *Account) UnsortedLeads() []Unsorted {
 func (a *Account) Events() []Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := make([]Event, len(a.st.Events))
-	for i, e := range a.st.Events {
+	out := make([]Event, len(a.book.Events))
+	for i, e := range a.book.Events {
 		out[i] = *e
 	}
 	return out
@@ -171,7 +172,7 @@ func (a *Account) Events() []Event {
 func (a *Account) StageName(pipelineID, statusID int64) (pipeline, stage string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p, ok := a.st.pipeline(pipelineID)
+	p, ok := a.book.Pipeline(pipelineID)
 	if !ok {
 		return "", ""
 	}
@@ -189,65 +190,22 @@ func (a *Account) StageName(pipelineID, statusID int64) (pipeline, stage string)
 func (a *Account) Doubles() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []string
-	seen := map[string]int64{}
-	see := func(key string, id int64) {
-		if first, ok := seen[key]; ok && first != id {
-			out = append(out, fmt.Sprintf("%s: %d and %d", key, first, id))
-			return
-		}
-		seen[key] = id
-	}
-	for _, kind := range []string{leads, contacts} {
-		t := a.st.Cards[kind]
-		for _, id := range t.IDs {
-			if r := t.ByID[id]; !r.Deleted {
-				for _, token := range markerTokens(kind, r.Value("Jivo ID")) {
-					see(singular(kind)+" "+token, id)
-				}
-			}
-		}
-	}
-	for _, n := range a.st.Notes {
-		if u := n.Uniq(); u != "" {
-			see("call "+u, n.ID)
-		} else {
-			see(n.EntityType+" "+itoa(n.EntityID)+" "+n.Type+" "+n.Text(), n.ID)
-		}
-	}
-	return out
+	return a.book.Doubles()
 }
 
 // TwinTasks names open tasks of one card with the same text. Rules may want
 // that, so they are no Doubles.
 func (a *Account) TwinTasks() []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, t := range a.Tasks() {
-		key := t.EntityType + " " + itoa(t.EntityID) + " task " + t.Text
-		if seen[key] && !t.Completed {
-			out = append(out, key)
-		}
-		seen[key] = seen[key] || !t.Completed
-	}
-	return out
-}
-
-// markerTokens are the tokens that must be unique among cards of a kind: a
-// client has one contact, a chat or a deal one lead; a client's token on leads
-// may repeat, since a client may have several.
-func markerTokens(kind, marker string) []string {
-	prefix := map[string][]string{leads: {"jv-k", "jv-d"}, contacts: {"jv-c"}}[kind]
-	return slices.DeleteFunc(strings.Fields(marker), func(token string) bool {
-		return !slices.ContainsFunc(prefix, func(p string) bool { return strings.HasPrefix(token, p) })
-	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.book.TwinTasks()
 }
 
 // Save writes the whole account, tokens included, as JSON.
 func (a *Account) Save(w io.Writer) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := json.NewEncoder(w).Encode(a.st); err != nil {
+	if err := json.NewEncoder(w).Encode(a.book); err != nil {
 		return fmt.Errorf("saving the account: %w", err)
 	}
 	return nil
@@ -256,20 +214,17 @@ func (a *Account) Save(w io.Writer) error {
 // Load replaces the account's memory by a saved one; the search index knows
 // all of it at once. Hooks that were on their way stay on their way.
 func (a *Account) Load(r io.Reader) error {
-	st := newState(a.opt)
-	if err := json.NewDecoder(r).Decode(st); err != nil {
+	b := a.opt.book()
+	if err := json.NewDecoder(r).Decode(b); err != nil {
 		return fmt.Errorf("loading the account: %w", err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.st = st
-	lag := a.opt.IndexLag
-	a.opt.IndexLag = 0
-	for _, t := range st.Cards {
+	a.book.Replace(b)
+	for _, t := range b.Cards {
 		for _, rec := range t.ByID {
-			a.reindex(rec)
+			rec.Reindex(a.opt.Now(), 0)
 		}
 	}
-	a.opt.IndexLag = lag
 	return nil
 }
