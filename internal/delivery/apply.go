@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -131,6 +132,10 @@ func (j *job) carry(ctx context.Context, i int) event.Ending {
 		w, with, err := j.write(ctx, i)
 		if errors.Is(err, errNothing) {
 			j.mark(with, event.Settled, "")
+			return nil
+		}
+		if errors.Is(err, errThere) {
+			j.landed(with, amocrm.Result{})
 			return nil
 		}
 		if err != nil {
@@ -329,6 +334,9 @@ func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
 	}
 	if cid == 0 {
 		return w, []int{i}, errNothing
+	}
+	if tied, err := j.tied(ch.EntityID, cid); err != nil || tied {
+		return w, []int{i}, cmp.Or(err, errThere)
 	}
 	raw, err := json.Marshal(items.Link(ch.EntityID, contacts, cid, !isBeside(ch)))
 	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err

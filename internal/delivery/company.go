@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -107,8 +108,22 @@ func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
 	if companyID == 0 || contactID == 0 {
 		return w, []int{i}, errNothing
 	}
+	if there, err := j.standsIn(contactID, companyID); err != nil || there {
+		return w, []int{i}, cmp.Or(err, errThere)
+	}
 	raw, err := json.Marshal(items.Link(contactID, companies, companyID, false))
 	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: contactID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
+}
+
+// standsIn reports whether a contact is known by now to stand in a company: since
+// this event's list froze another may have linked them (tied).
+func (j *job) standsIn(contactID, companyID int64) (there bool, err error) {
+	err = j.d.store.View(func(tx *store.Tx) error {
+		card, _, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
+		there = card.Contact.CompanyID == companyID
+		return err
+	})
+	return there, err
 }
 
 func (j *job) madeCompany() int64 {

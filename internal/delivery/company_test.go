@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,4 +183,44 @@ func TestCompany_RefusedForAKnownContactIsLeftOut(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A contact that another event brought into its company since this one's list froze
+// is not brought there again: amoCRM may answer 500 to a pair that is linked.
+func TestCompany_NotLinkedAgainMeanwhile(t *testing.T) {
+	inBubble(t, withCompany(t), func(t *testing.T, y *yard) {
+		y.run()
+		y.post(chat("chat_accepted", 1, ""))
+		pass(time.Second)
+		y.crm.set(func() {
+			y.crm.before = func(w amocrm.Write) error {
+				if w.Endpoint != amocrm.LinkContacts {
+					return nil
+				}
+				return &amocrm.NotSent{Trouble: amocrm.Unreachable, Reason: amocrm.Unreachable}
+			}
+		})
+		seq := y.post(chat("chat_updated", 1, named))
+		pass(time.Second)
+		ev := y.event(seq)
+		made := slices.IndexFunc(ev.Changes, func(ch event.Change) bool { return ch.Op == event.OpCreate && ch.Target == event.OnCompany })
+		if ev.State != event.Pending || !ev.Frozen || made < 0 || ev.Changes[made].AmoID == 0 {
+			t.Fatalf("before: %+v", ev)
+		}
+		y.update(func(tx *store.Tx) error {
+			return changeRecord(tx, store.Cards, store.Key(shop, "contact", id(y.client(1).ContactID)), func(k *event.ContactCard) { k.Contact.CompanyID = ev.Changes[made].AmoID })
+		})
+		links := 0
+		y.crm.set(func() {
+			y.crm.before = func(w amocrm.Write) error {
+				if w.Endpoint == amocrm.LinkContacts {
+					links++
+				}
+				return nil
+			}
+		})
+		pass(10 * time.Minute)
+		y.is(seq, event.Done, "")
+		equal(t, "links", links, 0)
+	})
 }

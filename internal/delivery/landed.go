@@ -271,12 +271,13 @@ func (j *job) linked(ch event.Change) {
 	cid, beside := j.resolved(event.OnContact), isBeside(ch)
 	j.effect(func(tx *store.Tx) error {
 		err := updateLeadCard(tx, j.c.Name, ch.EntityID, func(c *event.LeadCard) {
+			if slices.Contains(c.Lead.ContactIDs, cid) {
+				return
+			}
 			if !beside {
 				c.Lead.ContactIDs = nil
 			}
-			if !slices.Contains(c.Lead.ContactIDs, cid) {
-				c.Lead.ContactIDs = append(c.Lead.ContactIDs, cid)
-			}
+			c.Lead.ContactIDs = append(c.Lead.ContactIDs, cid)
 		})
 		if err != nil {
 			return err

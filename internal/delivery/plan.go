@@ -483,3 +483,6 @@ func changeRecord[T any](tx *store.Tx, b store.Bucket, key string, change func(*
 
 // errNothing says a change had nothing left to write.
 var errNothing = errors.New("nothing left to write")
+
+// errThere says amoCRM has already what a change would bring.
+var errThere = errors.New("it is there already")

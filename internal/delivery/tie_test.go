@@ -101,6 +101,52 @@ func TestLink_OnlyWhatIsKnownNotToBeLinked(t *testing.T) {
 	}
 }
 
+// A change list that froze stands, but a pair that somebody else's event linked since
+// is not linked again.
+func TestLink_NotAgainWhatAnotherEventLinkedMeanwhile(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		y.post(chat("chat_accepted", 1, ""))
+		pass(time.Second)
+		cid, lid := y.client(1).ContactID, y.client(1).Leads[0].LeadID
+		tie := func(contacts []int64) {
+			y.crm.set(func() {
+				l := y.crm.leads[lid]
+				l.ContactIDs = contacts
+				y.crm.leads[lid] = l
+			})
+			y.update(func(tx *store.Tx) error {
+				err := changeRecord(tx, store.Cards, store.Key(shop, "lead", id(lid)), func(k *event.LeadCard) { k.Lead.ContactIDs = contacts })
+				if err != nil || contacts != nil {
+					return err
+				}
+				return changeRecord(tx, store.Cards, store.Key(shop, "contact", id(cid)), func(k *event.ContactCard) { k.Contact.LeadIDs = nil })
+			})
+		}
+		tie(nil)
+		y.crm.set(func() {
+			y.crm.before = func(w amocrm.Write) error {
+				if w.Endpoint != amocrm.LinkLeads {
+					return nil
+				}
+				return &amocrm.NotSent{Trouble: amocrm.Unreachable, Reason: amocrm.Unreachable}
+			}
+		})
+		seq := y.post(strings.Replace(chat("chat_updated", 1, ""), `"visitor":{`, `"visitor":{"email":"new@example.com",`, 1))
+		pass(time.Second)
+		if ev := y.event(seq); ev.State != event.Pending || !ev.Frozen || !slices.ContainsFunc(ev.Changes, func(ch event.Change) bool { return ch.Op == event.OpLink && ch.State == event.Open }) {
+			t.Fatalf("before: %+v", ev)
+		}
+		tie([]int64{cid})
+		y.crm.set(func() { y.crm.before = nil })
+		pass(10 * time.Minute)
+		y.is(seq, event.Done, "")
+		if links := y.linksOf(); len(links) > 0 {
+			t.Errorf("links: %q", links)
+		}
+	})
+}
+
 // The contact that takes the place of one that is gone is the lead's main one,
 // whether a hook told that it is gone or the account does when it is asked.
 func TestLink_InPlaceOfAContactThatIsGone(t *testing.T) {
