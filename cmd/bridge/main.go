@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 )
@@ -78,12 +79,7 @@ type commands struct {
 }
 
 func main() {
-	// Every commit of the store leaves garbage, of a heap that is small: half the
-	// collections, which take processors an operator's answer waits for, cost a
-	// few MiB (docs/adr/0011).
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
-	}
+	app.Tune()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -44,8 +44,12 @@ type bench struct {
 	client *http.Client
 }
 
+// tune is what the binary does first.
+var tune = sync.OnceFunc(app.Tune)
+
 func newBench(b *testing.B, data, wait string) *bench {
 	b.Helper()
+	tune()
 	amo := emulator.New(emulator.Options{Token: "load-token", Latency: 150 * time.Millisecond, FilterEnabled: true})
 	srv := httptest.NewServer(amo)
 	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %q\nlimits: {free_space: 16MiB}\nadmin: {listen: \"127.0.0.1:0\"}\nconnections:\n  load:\n"+
