@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -52,16 +53,12 @@ func (c authCmd) Run(e *env) error {
 	line, err := bufio.NewReader(e.stdin).ReadString('\n')
 	if line = strings.TrimSpace(line); line == "" {
 		fmt.Fprintln(e.stderr)
-		return hinted{errors.Join(errors.New("no code"), ignoreEOF(err)), "run it again with --code; or start the bridge first, which takes the redirect by itself"}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return hinted{errors.Join(errors.New("no code"), err), "run it again with --code; or start the bridge first, which takes the redirect by itself"}
 	}
 	return c.take(ctx, e, d, conn, line)
-}
-
-func ignoreEOF(err error) error {
-	if err == nil || err.Error() == "EOF" {
-		return nil
-	}
-	return err
 }
 
 func (c authCmd) invite(e *env, address string) {

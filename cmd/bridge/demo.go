@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +33,9 @@ const demoTimeout = 60 * time.Second
 
 // Run plays the whole job. Without --exit it stays up until Ctrl-C.
 func (c demoCmd) Run(e *env) error {
+	if c.Visitors > 0 && !(c.Rate > 0) {
+		return usage{errors.New("--rate must be more than 0")}
+	}
 	ctx, stop := signal.NotifyContext(e.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.DiscardHandler)

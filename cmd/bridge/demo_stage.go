@@ -208,6 +208,9 @@ func (s *stage) manager(ctx context.Context, deed error) error {
 	return errors.Join(deed, s.amo.FlushHooks(ctx))
 }
 
+// errNotSettled: the demo's time was up.
+var errNotSettled = errors.New("not everything settled in time")
+
 // calm waits until no event of Jivo's is pending any more; amoCRM's hooks, which
 // come one after another, may take longer.
 func (s *stage) calm(ctx context.Context, within time.Duration) {

@@ -59,6 +59,9 @@ type eventsListCmd struct {
 
 // Run lists events.
 func (c eventsListCmd) Run(e *env) error {
+	if c.Limit < 1 || c.Limit > 10_000 {
+		return usage{errors.New("--limit must be from 1 to 10000")}
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -66,9 +69,6 @@ func (c eventsListCmd) Run(e *env) error {
 	f, err := c.filter(cfg)
 	if err != nil {
 		return err
-	}
-	if c.Limit < 1 || c.Limit > 10_000 {
-		return errors.New("--limit must be from 1 to 10000")
 	}
 	d, err := openDesk(e.ctx, cfg, true)
 	if err != nil {

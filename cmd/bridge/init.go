@@ -148,15 +148,11 @@ func (c initCmd) read(e *env) (*dict.Snapshot, dict.User, error) {
 	defer stop()
 	crm := app.NewClient(conn, token.NewStatic(c.Token), options())
 	defer crm.Close()
-	acc, err := crm.Account(ctx)
-	if err != nil {
-		return nil, dict.User{}, initError(conn, err)
-	}
 	d, err := dict.Load(ctx, crm)
 	if err != nil {
 		return nil, dict.User{}, initError(conn, err)
 	}
-	user, _ := d.UserByID(acc.CurrentUserID)
+	user, _ := d.UserByID(d.CurrentUserID)
 	return d, user, nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -15,14 +14,12 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/config"
 )
 
-type runCmd struct {
-	Config string `short:"c" required:"" help:"The config file." placeholder:"config.yaml"`
-}
+type runCmd struct{ configFlag }
 
 // Run serves until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reads
 // the config again.
 func (c runCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -49,7 +46,7 @@ func (c runCmd) Run(e *env) error {
 	a, err := app.New(cfg, app.Options{
 		Version: versionText(), Log: log,
 		Reload: func() (*config.Config, error) {
-			cfg, err := loadConfig(c.Config)
+			cfg, err := c.load()
 			if err == nil {
 				level.Set(cfg.Log.Level)
 			}
@@ -79,6 +76,3 @@ func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
-
-// errNotSettled: the demo's time was up.
-var errNotSettled = errors.New("not everything settled in time")

@@ -49,7 +49,7 @@ func (c *Client) Write(ctx context.Context, w Write) (Result, error) {
 // wire completes an item: the id it speaks of and, where the endpoint takes
 // one, a request_id that no other item of this process has.
 func (c *Client) wire(w Write) (json.RawMessage, string, error) {
-	if _, path, _ := w.Endpoint.route(w.Entity); path == "" {
+	if _, path, _ := w.Endpoint.Route(w.Entity); path == "" {
 		return nil, "", fmt.Errorf("no such endpoint: %d", w.Endpoint)
 	}
 	if w.Endpoint.takesEntity() {
@@ -64,7 +64,7 @@ func (c *Client) wire(w Write) (json.RawMessage, string, error) {
 		return nil, "", errNoObject
 	}
 	fields = maps.Clone(fields)
-	if key := w.Endpoint.idKey(); key != "" && w.EntityID != 0 && fields[key] == nil {
+	if key := w.Endpoint.IDKey(); key != "" && w.EntityID != 0 && fields[key] == nil {
 		fields[key] = json.RawMessage(strconv.FormatInt(w.EntityID, 10))
 	}
 	request := ""
@@ -79,7 +79,7 @@ func (c *Client) wire(w Write) (json.RawMessage, string, error) {
 // runWrites sends items of one group in one request.
 func (c *Client) runWrites(jobs []*job, s *budget.Slot, token string) (again []*job, halve bool) {
 	first := jobs[0].write
-	method, path, _ := first.Endpoint.route(first.Entity)
+	method, path, _ := first.Endpoint.Route(first.Entity)
 	var keys []string
 	for _, j := range jobs {
 		keys = append(keys, j.write.Keys...)

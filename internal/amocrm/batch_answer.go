@@ -66,7 +66,7 @@ func listed(body []byte, collection string) []landed {
 func match(jobs []*job, body []byte) (results []*Result, refusals [][]Problem) {
 	results = make([]*Result, len(jobs))
 	first := jobs[0].write
-	_, _, collection := first.Endpoint.route(first.Entity)
+	_, _, collection := first.Endpoint.Route(first.Entity)
 	entries := listed(body, collection)
 	for _, e := range entries {
 		if e.ID == 0 && e.ToID == 0 {

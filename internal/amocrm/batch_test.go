@@ -627,3 +627,42 @@ func TestClose_EndsWhatWaitsAndWhatIsOnItsWay(t *testing.T) {
 		}
 	})
 }
+
+// A client that is retired takes nothing new, and gives what has left for amoCRM
+// a bounded time for its answer: that spares a look-up.
+func TestDrain_WaitsForWhatHasLeftAndTakesNothingNew(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		answers, waits, was time.Duration
+	}{
+		{"an answer in time", time.Second, 4 * time.Second, time.Second},
+		{"an answer too late", 10 * time.Second, 4 * time.Second, 4 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, Config{RPS: 1}, nil, farend.Landing(c.answers), func(t *testing.T, w *world) {
+				left, waiting := make(chan error, 1), make(chan error, 1)
+				go func() { _, err := w.Write(t.Context(), lead(1)); left <- err }()
+				synctest.Wait()
+				go func() { _, err := w.Write(t.Context(), lead(2)); waiting <- err }()
+				synctest.Wait()
+				began := time.Now()
+				w.Drain(c.waits)
+				if took := time.Since(began); took != c.was {
+					t.Errorf("drained in %v, want %v", took, c.was)
+				}
+				if err := <-waiting; TroubleOf(err) != Closing {
+					t.Errorf("what waited: %v", err)
+				}
+				if _, err := w.Write(t.Context(), lead(3)); TroubleOf(err) != Closing {
+					t.Errorf("what came later: %v", err)
+				}
+				if err := <-left; err != nil {
+					t.Errorf("what had left: %v", err)
+				}
+				if n := len(w.Seen()); n != 1 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		})
+	}
+}

@@ -135,3 +135,27 @@ func TestThrottled_LongWaitIsToldInsteadOfWaitedOut(t *testing.T) {
 		}
 	})
 }
+
+// The words of a 429 say nothing that its status does not: one whose page breaks
+// off slows down like any other.
+func TestThrottled_SlowsDownThoughItsPageBreaksOff(t *testing.T) {
+	inBubble(t, Config{}, nil, nil, func(t *testing.T, w *world) {
+		n, ok := 0, farend.Landing(0)
+		w.Answer(func(rw http.ResponseWriter, r *http.Request, body []byte) {
+			if n++; n == 1 {
+				rw.Header().Set("Retry-After", "2")
+				rw.Header().Set("Content-Length", "5000")
+				farend.Page(429)(rw, r, body)
+				return
+			}
+			ok(rw, r, body)
+		})
+		began := time.Now()
+		if _, err := w.Write(t.Context(), lead(1)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < 2*time.Second || w.budget.Pace() > 3.5 {
+			t.Errorf("went again after %v, pace %v", took, w.budget.Pace())
+		}
+	})
+}

@@ -60,12 +60,12 @@ type Ledger interface {
 	Sent(ctx context.Context, keys []string) error
 }
 
-// Observer takes the client's metrics. Endpoint and code are of closed sets.
+// Observer takes the client's metrics, but for how the account stands: State says
+// that. Endpoint and code are of closed sets.
 type Observer interface {
 	Request(method, endpoint, code string, d time.Duration) // code: the status, or a Trouble if none came
 	Batch(endpoint string, items int)
 	LimiterWait(d time.Duration)
-	Paused(reason string, on bool)
 }
 
 // Write is one item for a bulk endpoint.
@@ -267,4 +267,3 @@ type noObserver struct{}
 func (noObserver) Request(string, string, string, time.Duration) {}
 func (noObserver) Batch(string, int)                             {}
 func (noObserver) LimiterWait(time.Duration)                     {}
-func (noObserver) Paused(string, bool)                           {}

@@ -83,8 +83,7 @@ func TestRead_OnAClosedConnectionGoesAgainUnderTheBudget(t *testing.T) {
 	})
 }
 
-// Shared reads go again together, a probe goes again too, and what is closed
-// under twice is the account's trouble.
+// What is closed under twice is the account's trouble.
 func TestRead_OnAConnectionClosedTwicePauses(t *testing.T) {
 	hangUp := func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
@@ -101,6 +100,26 @@ func TestRead_OnAConnectionClosedTwicePauses(t *testing.T) {
 		}
 		if n := len(w.Seen()); n != 3 || !w.State().Paused { // the account, and the lead twice
 			t.Errorf("%d requests, %+v", n, w.State())
+		}
+	})
+}
+
+// A probe whose connection is closed under it goes again at once: what is over is
+// not waited out for another minute.
+func TestProbe_OnAClosedConnectionGoesAgain(t *testing.T) {
+	inBubble(t, Config{Probe: 30 * time.Second}, nil, farend.Page(503), func(t *testing.T, w *world) {
+		_, _, _ = w.Lead(t.Context(), 1)
+		began, closed, ok := time.Now(), false, farend.Landing(0)
+		w.Answer(func(rw http.ResponseWriter, r *http.Request, body []byte) {
+			if !closed {
+				closed = true
+				panic(http.ErrAbortHandler)
+			}
+			ok(rw, r, body)
+		})
+		<-w.Resumed()
+		if took := time.Since(began); !closed || took > 32*time.Second {
+			t.Errorf("closed under the probe: %t; resumed after %v", closed, took)
 		}
 	})
 }

@@ -32,9 +32,9 @@ const (
 	maxItems   = 250
 )
 
-// route returns where items of the endpoint go, and under which name of
-// `_embedded` the answer lists them.
-func (e Endpoint) route(entity string) (method, path, collection string) {
+// Route returns where items of the endpoint go, and under which name of
+// `_embedded` the answer lists them; all are "" for an endpoint that does not exist.
+func (e Endpoint) Route(entity string) (method, path, collection string) {
 	switch e {
 	case ComplexLeads:
 		return http.MethodPost, "/api/v4/leads/complex", ""
@@ -75,8 +75,9 @@ func (e Endpoint) patches() bool {
 // (amocrm-api.md §4.5, §5 FieldNotExpected).
 func (e Endpoint) links() bool { return e == LinkLeads || e == LinkContacts }
 
-// idKey is the key of the item that EntityID fills where the item lacks it.
-func (e Endpoint) idKey() string {
+// IDKey is the key of the item that EntityID fills where the item lacks it; "":
+// there is none.
+func (e Endpoint) IDKey() string {
 	switch {
 	case e.patches():
 		return "id"

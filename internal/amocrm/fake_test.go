@@ -86,7 +86,6 @@ type gauges struct {
 	batches []int
 	codes   []string
 	labels  []string
-	paused  []string
 }
 
 func (g *gauges) Request(_, endpoint, code string, _ time.Duration) {
@@ -101,11 +100,6 @@ func (g *gauges) Batch(_ string, n int) {
 	g.batches = append(g.batches, n)
 }
 func (g *gauges) LimiterWait(time.Duration) {}
-func (g *gauges) Paused(reason string, on bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.paused = append(g.paused, fmt.Sprintf("%s %t", reason, on))
-}
 
 func lead(n int) Write {
 	return Write{

@@ -69,13 +69,12 @@ func (g *gate) cleared(key string) {
 }
 
 // shut begins a pause, or changes its reason if the new one weighs more. It
-// reports whether anything changed, and the reason there was before.
-func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.Time) (changed bool, before Trouble) {
+// reports whether anything changed.
+func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before = g.status.Reason
-	if g.status.Paused && (before == reason || !heavier(reason, before)) {
-		return false, before
+	if g.status.Paused && !heavier(reason, g.status.Reason) {
+		return false
 	}
 	if !g.status.Paused {
 		g.status.Since = now
@@ -84,7 +83,7 @@ func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.T
 	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(probe)
 	g.cause, g.wait = cause, probe
 	g.poke()
-	return true, before
+	return true
 }
 
 // heavier reports whether a paused account should rather be called paused for
@@ -196,14 +195,9 @@ func (c *Client) pause(reason Trouble, cause error) {
 }
 
 func (c *Client) shut(reason Trouble, cause error) bool {
-	changed, before := c.gate.shut(reason, cause, c.cfg.Probe, time.Now())
-	if !changed {
+	if !c.gate.shut(reason, cause, c.cfg.Probe, time.Now()) {
 		return false
 	}
-	if before != "" {
-		c.obs.Paused(string(before), false)
-	}
-	c.obs.Paused(string(reason), true)
 	c.log.Error("account paused", "reason", string(reason), "probe", c.cfg.Probe)
 	c.queue.flush(c.pausedError())
 	return true
@@ -247,11 +241,8 @@ func (c *Client) probe(ctx context.Context) {
 	case before == after:
 		c.log.Debug("account still paused", "reason", string(after))
 	case after == "":
-		c.obs.Paused(string(before), false)
 		c.log.Info("account resumed", "reason", string(before))
 	default:
-		c.obs.Paused(string(before), false)
-		c.obs.Paused(string(after), true)
 		level := slog.LevelWarn // the alarm was given when it began
 		if heavier(after, before) {
 			level = slog.LevelError // of what somebody else must mend, not

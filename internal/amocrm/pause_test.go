@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,9 +55,6 @@ func TestPause_EndsWhatWaitsAndTriesOncePerProbe(t *testing.T) {
 		<-resumed
 		if _, err := w.Write(t.Context(), lead(10)); err != nil || w.State().Paused {
 			t.Errorf("after resuming: %v %+v", err, w.State())
-		}
-		if got := w.obs.paused; !slices.Equal(got, []string{"unavailable true", "unavailable false"}) {
-			t.Errorf("gauge %v", got)
 		}
 		select {
 		case <-w.Resumed():
@@ -322,9 +318,6 @@ func TestPause_ReasonFollowsWhatIsFound(t *testing.T) {
 			if s := w.State(); !s.Paused || s.Reason != c.want {
 				t.Errorf("%d: %+v", c.status, s)
 			}
-			if on := w.obs.on(); len(on) != 1 || on[0] != string(c.want) {
-				t.Errorf("%d: gauges on: %v", c.status, on)
-			}
 		}
 		w.PauseWith(Banned)
 		w.PauseWith(Unreachable)
@@ -333,25 +326,10 @@ func TestPause_ReasonFollowsWhatIsFound(t *testing.T) {
 		}
 		w.Answer(farend.Landing(0))
 		<-w.Resumed()
-		if on := w.obs.on(); len(on) != 0 {
-			t.Errorf("gauges on after resuming: %v", on)
+		if s := w.State(); s.Paused || s.Reason != "" {
+			t.Errorf("after resuming: %+v", s)
 		}
 	})
-}
-
-// on returns the reasons whose gauge is on.
-func (g *gauges) on() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var on []string
-	for _, line := range g.paused {
-		reason, state, _ := strings.Cut(line, " ")
-		on = slices.DeleteFunc(on, func(s string) bool { return s == reason })
-		if state == "true" {
-			on = append(on, reason)
-		}
-	}
-	return on
 }
 
 // Two requests that were on their way when the account went down are both the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/farend"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -90,6 +91,45 @@ func byID(filters bool) func(http.ResponseWriter, *http.Request, []byte) {
 			}
 		}
 		fmt.Fprintf(w, `{"_embedded":{"leads":[%s]}}`, strings.Join(out, ","))
+	}
+}
+
+// A list that fails costs none of its readers anything: it is asked for again, or
+// each of them asks alone, so that whoever is to blame says so itself.
+func TestLeads_AListThatFailsIsAskedForAgainOrOneByOne(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fail farend.Handler
+		want int // requests after the one that failed
+	}{
+		{"429", farend.Page(429), 1},
+		{"closed connection", func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) }, 1},
+		{"too long", farend.Page(414), 5},
+		{"500", farend.Page(500), 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, Config{RPS: 1, Probe: time.Hour}, nil, byID(true), func(t *testing.T, w *world) {
+				if _, err := w.Account(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				failed, answer := false, byID(true)
+				w.Answer(func(rw http.ResponseWriter, r *http.Request, body []byte) {
+					if !failed && r.URL.Path == "/api/v4/leads" {
+						failed = true
+						c.fail(rw, r, body)
+						return
+					}
+					answer(rw, r, body)
+				})
+				got, err := w.Leads(t.Context(), []int64{1, 2, 3, 4, 6})
+				if err != nil || len(got) != 5 || w.State().Paused {
+					t.Fatalf("%d leads, %v, %+v", len(got), err, w.State())
+				}
+				if n := len(w.Seen()) - 2; !failed || n != c.want {
+					t.Errorf("%d requests after the one that failed, want %d", n, c.want)
+				}
+			})
+		})
 	}
 }
 

@@ -181,7 +181,7 @@ func Answered(resp *http.Response, err error) ([]byte, error) {
 	switch v, t := judge(resp.StatusCode, object); {
 	case v == accepted && object:
 		return raw, nil
-	case v == throttled || v == unknown || t == Banned:
+	case v == throttled || v == unknown || t == Banned || t == Unpaid: // these pass, and the grant is good still
 		return nil, notSent(t, nil)
 	case resp.StatusCode >= 400 && resp.StatusCode < 500:
 		return nil, &Refused{Status: resp.StatusCode, Detail: toldBy(resp.Request).blank(complaint(raw, object, ""))}

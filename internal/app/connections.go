@@ -42,7 +42,9 @@ func (a *App) apply(cfg *config.Config) {
 	a.cfg = cfg
 	wanted := map[string]string{}
 	for _, c := range cfg.Connections {
-		wanted[c.AmoCRM.Host] = fingerprint(&c.AmoCRM)
+		if wanted[c.AmoCRM.Host] == "" { // an account is made with the settings of its first connection
+			wanted[c.AmoCRM.Host] = fingerprint(&c.AmoCRM)
+		}
 	}
 	var old []*account
 	for host, acc := range a.accounts {
@@ -226,7 +228,7 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 		Name: name, BaseURL: c.AmoCRM.Account, Account: acc.host, Language: c.Language,
 		Region: regionOf(c, acc.keeper.Dict()), Location: zoneOf(c, acc.keeper.Dict()), Dict: acc.keeper.Dict,
 		Wait: c.Reply.Wait, Refresh: c.AmoCRM.Refresh, Link: c.Reply.CRMLink, ContactInfo: c.Reply.ContactInfo, Assign: c.Reply.EnableAssign,
-		Templates: replyTemplates(c),
+		Templates: replyTemplates(c, regionOf(c, acc.keeper.Dict())),
 		Held: func() bool {
 			// A queue that takes longer than the wait: what stands before this
 			// event goes in groups of up to `batch`.

@@ -118,6 +118,15 @@ func TestE2E_NextReplyShowsWhatTheManagerDid(t *testing.T) {
 
 func mskZone() *time.Location { return time.FixedZone("MSK", 3*3600) }
 
+// A phone in the connection's own lines is read as of the account's country, where
+// the config names none, like the phones of rules.
+func TestE2E_PhonesOfOwnLinesAreOfTheAccountsCountry(t *testing.T) {
+	w := newWorld(t, setup{conn: "reply: {custom_data: [{title: Тел, content: '{{ phone(visitor.phone) }}'}]}"})
+	p := ivan()
+	p.Phone = "8 916 000-00-01"
+	equal(t, "phone", w.tell(p.accepted()).item("Тел"), "+79160000001")
+}
+
 // The last three changes.
 func TestE2E_ThreeChangesAreShown(t *testing.T) {
 	w := newWorld(t, setup{})

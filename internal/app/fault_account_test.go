@@ -122,6 +122,33 @@ func throughTrouble(l *lab, tr *trouble, lasts time.Duration) string {
 	return l.census()
 }
 
+// A long-lived token that amoCRM does not take is past its use, whatever end is
+// written in it: the console calls it expired until it is taken again.
+func TestFault_RejectedTokenShowsAsExpired(t *testing.T) {
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		stands := func() string {
+			all, err := l.app.Connections(l.t.Context())
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%v %v", all, err)
+			}
+			c := all[0]
+			return fmt.Sprintf("%s %s, token %s %s", c.State, c.PauseReason, c.Token.Kind, c.Token.State)
+		}
+		before := stands()
+		l.amo.Revoke()
+		l.tell(visitors(1)[0].accepted())
+		time.Sleep(time.Minute)
+		if got := stands(); got != "paused unauthorized, token long_lived expired" {
+			t.Errorf("while it is rejected: %s", got)
+		}
+		l.amo.AllowToken(e2eToken)
+		l.settle(5 * time.Minute)
+		if got := stands(); got != before || before != "ok , token long_lived ok" {
+			t.Errorf("before: %s; after: %s", before, got)
+		}
+	})
+}
+
 // N8 of reliability.md: the access token is to be replaced and the bridge is
 // killed at every moment of that: before, during and after the exchange. Then
 // either the pair is good and everything arrives, or the state is needs_auth and
@@ -256,6 +283,23 @@ func TestFault_ReloadTakesTheBoundsOver(t *testing.T) {
 			t.Errorf("as before: %v", got)
 		}
 		l.settle(time.Hour)
+	})
+}
+
+// An account that two connections share goes on over a reload, though one of them
+// has a marker field of its own: its pause, its names and its writes stay.
+func TestFault_ReloadKeepsASharedAccount(t *testing.T) {
+	inLab(t, labSetup{conn: ruleLead}, func(l *lab) {
+		l.text += "  other:\n    jivo: {secret: other-secret-0123456789}\n    amocrm: {account: http://127.0.0.1:3, token: " + e2eToken + ", marker_field: Jivo ID 2}\n"
+		l.app.Reload()
+		l.ready()
+		time.Sleep(time.Minute)
+		before := l.amo.Report().Requests
+		l.app.Reload()
+		time.Sleep(10 * time.Second)
+		if n := l.amo.Report().Requests - before; n != 0 {
+			l.t.Errorf("%d requests because of a reload that changed nothing", n)
+		}
 	})
 }
 

@@ -81,3 +81,39 @@ func TestFault_AClockSetBackHidesNothingFromALookUp(t *testing.T) {
 		one(l.t, "leads", l.amo.Leads())
 	})
 }
+
+// A manager opens a lead by hand and renames its contact: the hook of the contact
+// is no read of it, and the visitor's next chat comes to that lead all the same.
+func TestFault_LeadByHandIsFoundAfterAHookOfItsContact(t *testing.T) {
+	var courier courierDoor
+	p := visitors(1)[0]
+	inLab(t, labSetup{conn: ruleLead, amo: emulator.Options{HookClient: &http.Client{Transport: &courier}}}, func(l *lab) {
+		courier.lab = l
+		l.amo.Subscribe("http://bridge/amocrm/" + e2eName + "/" + e2eHook)
+		manager := func(err error) {
+			if err == nil {
+				err = l.amo.FlushHooks(l.t.Context())
+			}
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			l.settle(time.Minute)
+		}
+		l.tell(p.accepted(), p.finished(said(then, "v:Да")))
+		l.settle(time.Minute)
+		first := one(l.t, "leads", l.amo.Leads())
+		manager(l.amo.MoveLead(first.ID, 142, pipeSales))
+		time.Sleep(time.Minute)
+		contact := first.Contacts[0].ID
+		byHand, err := l.amo.CreateLead(cardOf{Edit: editOf{Name: "Рукой"}, ContactID: contact, StatusID: stageTalks, PipelineID: pipeSales})
+		manager(err)
+		manager(l.amo.EditContact(contact, emulator.Edit{Name: "Иван Иванович"}))
+		p.Chat = 7640
+		l.tell(p.accepted())
+		l.settle(time.Minute)
+		if n := len(l.amo.Leads()); n != 2 {
+			l.t.Errorf("%d leads; the one by hand is %d", n, byHand)
+		}
+		l.verdict()
+	})
+}

@@ -37,7 +37,7 @@ func allowed() map[string][]string {
 		"internal/mapping":         {"internal/event", "internal/phone", "internal/nearest"},
 		"internal/store":           {"internal/event", "internal/crashpoint"},
 		"internal/config":          {"internal/event", "internal/phone", "internal/mapping", "internal/config/strict"},
-		"internal/config/strict":   {"internal/event", "internal/mapping", "internal/nearest"},
+		"internal/config/strict":   {"internal/nearest"},
 		"internal/intake":          dialects,
 		"internal/delivery":        append([]string{"internal/crashpoint"}, dialects...),
 		"internal/card":            dialects,

@@ -7,13 +7,15 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
-// replyTemplates renders a connection's own card lines; nil: the default ones.
-func replyTemplates(c *config.Connection) func(card.View) []jivo.Item {
+// replyTemplates renders a connection's own card lines, phones read as of a region;
+// nil: the default ones.
+func replyTemplates(c *config.Connection, region string) func(card.View) []jivo.Item {
 	if c.Reply.CustomData == nil {
 		return nil
 	}
+	own := c.Reply.Lines.InRegion(region)
 	return func(v card.View) []jivo.Item {
-		lines := c.Reply.Lines.Render(&mapping.Input{Kind: v.Kind, Fields: v.Fields, Client: v.Client, Received: v.Received, Location: v.Location},
+		lines := own.Render(&mapping.Input{Kind: v.Kind, Fields: v.Fields, Client: v.Client, Received: v.Received, Location: v.Location},
 			mapping.ReplyView{Lead: v.Lead, Contact: v.Contact, Task: v.Task, Changes: v.Changes})
 		items := make([]jivo.Item, len(lines))
 		for i, l := range lines {

@@ -169,7 +169,7 @@ func (a *application) lead(it hook.Item) error {
 const hookCallIn = 10
 
 func (a *application) leadNote(it hook.Item) error {
-	if it.Note == nil || it.Note.Type != hookCallIn {
+	if it.NoteType != hookCallIn {
 		return a.withLead(it.ID, func(*event.LeadCard) {})
 	}
 	return a.withLead(it.ID, func(card *event.LeadCard) { card.LastIn, card.LastInAt = "call_in", a.at })
@@ -201,6 +201,11 @@ func (a *application) contact(it hook.Item) error {
 	}
 	if !ours {
 		return nil
+	}
+	for _, id := range it.Contact.LeadIDs { // a manager may have opened one by hand; that there are no others is not said
+		if !slices.Contains(card.Contact.LeadIDs, id) {
+			card.Contact.LeadIDs = append(card.Contact.LeadIDs, id)
+		}
 	}
 	switch c := *it.Contact; {
 	case c.UpdatedAt > card.Contact.UpdatedAt:
@@ -257,11 +262,8 @@ func merge(a, b map[int64]event.Values) map[int64]event.Values {
 	return b
 }
 
-// leadElement is the element_type of a lead in hooks (amocrm-api.md §6.3).
-const entityLeads = "leads"
-
 func (a *application) task(it hook.Item) error {
-	if it.Action == "delete" || (it.Task != nil && it.Task.EntityType != entityLeads) {
+	if it.Action == "delete" || (it.Task != nil && it.Task.EntityType != "leads") {
 		return a.dropTask(it.ID)
 	}
 	if it.Task == nil {
@@ -300,7 +302,7 @@ func (a *application) dropTask(id int64) error {
 
 func (a *application) unsorted(it hook.Item) error {
 	for _, id := range it.LeadIDs {
-		if it.Declined {
+		if it.Action == "decline" {
 			if len(a.tx.ClientsByLead(a.c.Name, id)) > 0 {
 				a.ours = true
 				if err := a.k.drop(a.tx, a.c.Name, a.c.Account, "lead", id); err != nil {

@@ -316,6 +316,30 @@ func TestHook_OfOurContactIsOnItsCard(t *testing.T) {
 	equal(t, "what was written is remembered", card.Wrote["name"], "I")
 }
 
+// A lead that a manager opened for our contact is among its leads from the hook
+// on: the next chat finds it, and opens no second one.
+func TestHook_OfOurContactTellsOfItsLeads(t *testing.T) {
+	for name, updated := range map[string]int{"later": 200, "the same second": 100} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.link(nil)
+			d.update(func(tx *store.Tx) error {
+				return store.Set(tx, store.Cards, contactKey(contact1), event.ContactCard{Contact: event.Contact{ID: contact1, Name: "Иван", UpdatedAt: 100, LeadIDs: []int64{lead1}}})
+			})
+			hook := string(contactHook("update", contact1, updated)) + "&" + url.Values{
+				"contacts[update][0][linked_leads_id][501][ID]": {"501"}, "contacts[update][0][linked_leads_id][777][ID]": {"777"},
+			}.Encode()
+			d.finished([]byte(hook))
+			d.finished([]byte(hook))
+			card, _ := d.contact(contact1)
+			same(t, "leads", card.Contact.LeadIDs, []int64{lead1, 777})
+			if card.Dirty {
+				t.Error("it is read again for what the hook said")
+			}
+		})
+	}
+}
+
 func TestHook_OlderOneOfAContactTakesNothingAway(t *testing.T) {
 	for name, c := range map[string]struct {
 		was   bool

@@ -5,10 +5,9 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
-// Env is the world the connection's rules are compiled for. Load has compiled
-// them for it; where the account's country takes the place of an absent
-// `region`, the app compiles Rules again with Env's Region set.
-func (conn *Connection) Env(v Vocabulary) mapping.Env {
+// env is the world the connection's rules are compiled for. Where `region` is
+// absent, the account's country takes its place later (mapping.Program.InRegion).
+func (conn *Connection) env(v Vocabulary) mapping.Env {
 	stages := make(map[string]mapping.StageTarget, len(conn.Stages))
 	for _, s := range conn.Stages {
 		stages[s.Jivo] = mapping.StageTarget{Pipeline: s.Pipeline, Stage: s.Stage}
@@ -23,7 +22,7 @@ func (conn *Connection) Env(v Vocabulary) mapping.Env {
 // compile makes the program. Only rules that were read whole are compiled; if
 // there are others, the problems with them are reported already.
 func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
-	program, problems := mapping.Compile(conn.whole, conn.Env(v))
+	program, problems := mapping.Compile(conn.whole, conn.env(v))
 	conn.Program, conn.whole = program, nil
 	conn.report(r, problems)
 	if conn.Reply.CustomData == nil {
@@ -33,7 +32,7 @@ func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
 	for i, it := range conn.Reply.CustomData {
 		items[i] = mapping.ReplyItem(it)
 	}
-	conn.Reply.Lines, problems = mapping.CompileReply(items, conn.Env(v))
+	conn.Reply.Lines, problems = mapping.CompileReply(items, conn.env(v))
 	conn.report(r, problems)
 }
 

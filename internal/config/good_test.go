@@ -320,14 +320,24 @@ func TestParse_Warnings(t *testing.T) {
 	}
 }
 
+// One grammar for every duration: what `park` takes, `due` and `recent` take.
+func TestParse_DurationsOfRulesAreThoseOfTheRest(t *testing.T) {
+	t.Parallel()
+	for _, d := range []string{"36h", "1.5d", "1d12h", "12h1d", "2160m", "1d1w"} {
+		good(t, strings.Replace(ten, "  shop:\n", "  shop:\n    park: "+d+"\n    rules:\n"+
+			"      - {name: a, on: [offline_message], lead: {find: [chat, recent: "+d+"]}, task: {text: x, due: "+d+"}}\n"+
+			"      - {name: b, on: [offline_message], lead: {find: [chat, 'recent: "+d+"']}}\n", 1))
+	}
+}
+
 func TestDiff_SaysWhatNeedsARestart(t *testing.T) {
 	t.Parallel()
 	before := good(t, ten)
-	if c := config.Diff(before, good(t, ten)); len(c.Restart)+len(c.Added)+len(c.Removed) != 0 {
+	if c := config.Diff(before, good(t, ten)); len(c.Restart) != 0 {
 		t.Errorf("nothing changed, and yet %+v", c)
 	}
-	after := good(t, strings.Replace("listen: \":1\"\ndata: d\ntls: {cert: a, key: b}\nadmin: {listen: \"127.0.0.1:2\"}\nlog: {level: debug, format: json}\n"+ten, "  shop:", "  store:", 1))
-	want := config.Change{Restart: []string{"listen", "data", "tls", "admin.listen", "log.format"}, Added: []string{"store"}, Removed: []string{"shop"}}
+	after := good(t, "listen: \":1\"\ndata: d\ntls: {cert: a, key: b}\nadmin: {listen: \"127.0.0.1:2\"}\nlog: {level: debug, format: json}\n"+ten)
+	want := config.Change{Restart: []string{"listen", "data", "tls", "admin.listen", "log.format"}}
 	if diff := cmp.Diff(want, config.Diff(before, after)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -155,6 +155,7 @@ func (conn *Connection) share(r *strict.Reader, other *Connection) {
 		{"batch", a.Batch == b.Batch},
 		{"timeout", a.Timeout == b.Timeout},
 		{"probe", a.Probe == b.Probe},
+		{"sweep", a.Sweep == b.Sweep},
 		{"refresh", a.Refresh == b.Refresh},
 		{"contacts_sync", a.ContactsSync == b.ContactsSync},
 	} {

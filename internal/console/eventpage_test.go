@@ -250,9 +250,9 @@ func TestGist_SaysWhatCameInAFewLines(t *testing.T) {
 	}{
 		{"chat", `{"event_name":"chat_finished","chat_id":1,"widget_id":"3948","agents":[{"name":"Anna"}],
 			"visitor":{"name":"Ivan","phone":"+79160000001","number":"7"},"page":{"title":"Catalogue"},
-			"session":{"utm_json":{"source":"yandex","campaign":"a%20b"}},
+			"session":{"utm_json":{"source":"yandex","campaign":"a%20b+c"}},
 			"chat":{"messages":[{"type":"agent","message":"Hello"},{"type":"visitor","message":"How much?"}]}}`,
-			[]fact{{"Visitor", "Ivan · +79160000001"}, {"Operator", "Anna"}, {"Messages", "2, the visitor's first: How much?"}, {"Page", "Catalogue"}, {"Source", "yandex · a b"}, {"Channel", "3948"}}},
+			[]fact{{"Visitor", "Ivan · +79160000001"}, {"Operator", "Anna"}, {"Messages", "2, the visitor's first: How much?"}, {"Page", "Catalogue"}, {"Source", "yandex · a b+c"}, {"Channel", "3948"}}},
 		{"call", `{"event_name":"call_event","call":{"type":"incoming","status":"end","phone":"79160000001"}}`, []fact{{"Call", "incoming · end · 79160000001"}}},
 		{"deal", `{"event_name":"created_deal","deal_id":5,"title":"Boots","amount":15000.5}`, []fact{{"Deal", "5 · Boots · 15 000.50"}}},
 		{"task", `{"event_name":"created_task","task_id":6,"text":"Call","deal":{"deal_id":5}}`, []fact{{"Task", "6 · Call"}}},

@@ -92,7 +92,7 @@ func hooksText(state string) string {
 	switch state {
 	case "ok", "":
 		return ""
-	case "missing", "partial":
+	case "missing":
 		return "bridge check --fix subscribes them; until then the sweep keeps the cards"
 	case "disabled":
 		return "amoCRM switched them off: bridge check --fix; until then the sweep keeps the cards"

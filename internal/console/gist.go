@@ -70,7 +70,7 @@ func at(o event.Object, path ...string) string {
 // utm is one word of the source, percent-decoded as rules have it.
 func utm(f event.Object, name string) string {
 	raw := at(f, "session", "utm_json", name)
-	if s, err := url.QueryUnescape(raw); err == nil {
+	if s, err := url.PathUnescape(raw); err == nil { // a plus is a plus
 		return s
 	}
 	return raw

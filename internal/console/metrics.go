@@ -3,6 +3,7 @@ package console
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/hook"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -202,10 +204,6 @@ func (a *AccountMetrics) LimiterWait(d time.Duration) {
 	a.m.limiter.WithLabelValues(a.connection).Observe(d.Seconds())
 }
 
-// Paused does nothing: amocrm_paused is read at scrape time (WatchGauges), so
-// that it cannot disagree with what the console shows.
-func (a *AccountMetrics) Paused(string, bool) {}
-
 // kind is the label of an event's name: the name if somebody knows it.
 func (m *Metrics) kind(name string) string {
 	if _, ok := m.kinds[name]; ok {
@@ -214,30 +212,11 @@ func (m *Metrics) kind(name string) string {
 	return "other"
 }
 
-// hookKinds lists the amoCRM hooks of product.md §7 and amocrm-api.md §6.
-func hookKinds() map[string][]string {
-	return map[string][]string{
-		"leads":     {"add", "update", "status", "responsible", "restore", "delete", "note", "call_in", "chat", "mail_in", "site_visit"},
-		"contacts":  {"add", "update", "responsible", "restore", "delete", "note"},
-		"companies": {"add", "update", "responsible", "restore", "delete", "note"},
-		"task":      {"add", "update", "delete"},
-		"unsorted":  {"add", "update", "delete", "accept", "decline"},
-		"customers": {"add", "update", "status", "responsible", "delete", "note", "period"},
-		"talk":      {"add", "update"},
-		"message":   {"add", "update"},
-		"catalogs":  {"add", "update", "delete"},
-	}
-}
-
+// knownKinds are the names an event is counted under: Jivo's and amoCRM's own.
 func knownKinds(jivo []string) map[string]struct{} {
 	known := map[string]struct{}{}
-	for _, k := range jivo {
+	for _, k := range slices.Concat(jivo, hook.Kinds()) {
 		known[k] = struct{}{}
-	}
-	for entity, actions := range hookKinds() {
-		for _, action := range actions {
-			known[entity+"."+action] = struct{}{}
-		}
 	}
 	return known
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/hook"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -33,7 +34,6 @@ func reported(t *testing.T) (*prometheus.Registry, *Metrics) {
 	a.Request("POST", "leads/complex", "200", time.Second)
 	a.Batch("leads/complex", 12)
 	a.LimiterWait(time.Millisecond)
-	a.Paused("banned", true)
 	WatchGauges(reg, func() Gauges {
 		return Gauges{StoreSize: 4096, Connections: []ConnectionGauges{{
 			Name: "shop", Pending: 3, Parked: 2, Dead: 1, Oldest: time.Now().Add(-time.Minute),
@@ -109,6 +109,15 @@ bridge_events_received_total{connection="shop",kind="other",source="jivo"} 4
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "bridge_events_received_total", "bridge_amocrm_requests_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMetrics_EveryHookThatHasANameIsCountedUnderIt(t *testing.T) {
+	m := NewMetrics(prometheus.NewRegistry(), "v1", nil)
+	for _, kind := range hook.Kinds() {
+		if got := m.kind(kind); got != kind {
+			t.Errorf("%s is counted as %q", kind, got)
+		}
 	}
 }
 

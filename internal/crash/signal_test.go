@@ -207,14 +207,7 @@ func TestDisk_SlowSyncs(t *testing.T) {
 // A disk without room: 503 and an alarm, nothing half stored; with room again it
 // goes on by itself.
 func TestDisk_FullRecovers(t *testing.T) {
-	f := newField(t)
-	if err := os.MkdirAll(f.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", f.data, "tmpfs", 0, "size=24m"); err != nil {
-		t.Skipf("a small disk cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(f.data, syscall.MNT_DETACH) })
+	f := onDiskOf(t, "24m")
 	bin := build(t)
 	gen := newGenerator(f, *seed)
 	p := f.start(bin)
@@ -225,14 +218,7 @@ func TestDisk_FullRecovers(t *testing.T) {
 	if got := f.status(site.NewVisitor(9, 900).Accepted()); got != http.StatusServiceUnavailable {
 		t.Errorf("a full disk answers %d", got)
 	}
-	f.until("not ready", 5*time.Second, func() bool {
-		res, err := f.client.Get("http://" + f.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		return res.StatusCode != http.StatusOK
-	})
+	f.until("not ready", 5*time.Second, func() bool { status, _ := f.readiness(); return status == http.StatusServiceUnavailable })
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
@@ -244,6 +230,21 @@ func TestDisk_FullRecovers(t *testing.T) {
 	}
 	f.drain(bin)
 	f.verdict(gen, map[string]int{})
+}
+
+// onDiskOf is a field whose data folder is a small disk of its own; without the
+// right to mount one the test is skipped.
+func onDiskOf(t *testing.T, size string) *field {
+	t.Helper()
+	f := newField(t)
+	if err := os.MkdirAll(f.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", f.data, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("a small disk cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(f.data, syscall.MNT_DETACH) })
+	return f
 }
 
 // fill takes all the room there is.

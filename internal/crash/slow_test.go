@@ -185,14 +185,7 @@ func writesOfAStart(t *testing.T, strace, bin string) int {
 // not asked over and over for what cannot be written down. When the disk grows,
 // events are taken again without anybody's help.
 func TestDisk_OfFourMegabytesFillsUp(t *testing.T) {
-	f := newField(t)
-	if err := os.MkdirAll(f.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", f.data, "tmpfs", 0, "size=4m"); err != nil {
-		t.Skipf("a small disk cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(f.data, syscall.MNT_DETACH) })
+	f := onDiskOf(t, "4m")
 	bin := build(t)
 	gen := newGenerator(f, *seed)
 	p := f.start(bin)

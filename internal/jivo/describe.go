@@ -188,7 +188,7 @@ func (m *Message) client(o event.Object, at int32) person {
 	}
 	for _, contact := range event.Objects(o["contacts"]) {
 		value := text(contact, "contact")
-		switch kind := NormalName(text(contact, "contact_type")); {
+		switch kind := normalName(text(contact, "contact_type")); {
 		case kind == "email", kind != "phone" && strings.Contains(value, "@"):
 			p.emails = append(p.emails, value)
 		case kind == "phone", kind == "":

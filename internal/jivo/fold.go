@@ -41,11 +41,11 @@ func fold(s string) string {
 	}, norm.NFKC.String(s))
 }
 
-// NormalName returns the name Jivo's documentation lists for an event however
+// normalName returns the name Jivo's documentation lists for an event however
 // a payload spells it: folded look-alikes, case and outer space; "completed
 // task" is completed_task and merged_tag is merged_client_tag (rows 17-20). It
 // does not say whether such an event exists; Schema does.
-func NormalName(s string) string {
+func normalName(s string) string {
 	s = strings.ToLower(strings.TrimSpace(fold(s)))
 	s = strings.Join(strings.Fields(s), "_")
 	if s == "merged_tag" {

@@ -82,10 +82,10 @@ func (m *Message) name(notes *notes) {
 		return
 	}
 	raw := m.tree.nodes[at].text
-	name := NormalName(raw)
-	if first, _, several := strings.Cut(name, "/"); several && kinds[NormalName(first)] != nil {
+	name := normalName(raw)
+	if first, _, several := strings.Cut(name, "/"); several && kinds[normalName(first)] != nil {
 		notes.add("event_name: several names, the first taken")
-		m.Kind = NormalName(first)
+		m.Kind = normalName(first)
 		return
 	}
 	if kinds[name] == nil {

@@ -233,8 +233,8 @@ func TestNormalName(t *testing.T) {
 		"ｃhat_updated": "chat_updated", "chat\u200b_updated": "chat_updated", "": "", "приём": "пpиёm",
 		"авсеһіјкмнорѕтухԁԛԝ": "abcehijkmhopstyxdqw", "АВСЕНІЈКМОРЅТУХ": "abcehijkmopstyx",
 	} {
-		if got := NormalName(in); got != want {
-			t.Errorf("NormalName(%q) = %q, want %q", in, got, want)
+		if got := normalName(in); got != want {
+			t.Errorf("normalName(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

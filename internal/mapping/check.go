@@ -2,8 +2,8 @@ package mapping
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -236,31 +236,32 @@ func place(t Text, line, col int) (int, int) {
 	return line, col
 }
 
-// duration reads Go's durations and, before them, weeks and days: 1w2d3h.
-func duration(s string) (time.Duration, error) {
-	rest := strings.TrimSpace(s)
-	var total time.Duration
-	for _, unit := range []struct {
-		letter string
-		length time.Duration
-	}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}} {
-		head, tail, found := strings.Cut(rest, unit.letter)
-		if !found {
-			continue
+var durationParts = regexp.MustCompile(`[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h|d|w)`)
+
+// duration reads what every duration of the config may be: Go's, with days and
+// weeks beside the other units.
+func duration(s string) (total time.Duration, err error) {
+	s = strings.TrimSpace(s)
+	parts := durationParts.FindAllString(s, -1)
+	if s != "0" && (s == "" || strings.Join(parts, "") != s) {
+		return 0, fmt.Errorf("read duration %q", s)
+	}
+	for _, part := range parts {
+		number, days := part, time.Duration(0)
+		switch part[len(part)-1] {
+		case 'd':
+			number, days = part[:len(part)-1]+"h", 24
+		case 'w':
+			number, days = part[:len(part)-1]+"h", 7*24
 		}
-		n, err := strconv.ParseUint(head, 10, 16)
-		if err != nil {
-			return 0, fmt.Errorf("read duration %q: %w", s, err)
+		d, err := time.ParseDuration(number)
+		if err != nil || d > maxDuration {
+			return 0, fmt.Errorf("read duration %q: too long", s)
 		}
-		total += time.Duration(n) * unit.length
-		rest = tail
+		total += d * max(days, 1)
 	}
-	if rest == "" && total > 0 {
-		return total, nil
-	}
-	d, err := time.ParseDuration(rest)
-	if err != nil {
-		return 0, fmt.Errorf("read duration %q: %w", s, err)
-	}
-	return total + d, nil
+	return total, nil
 }
+
+// maxDuration keeps a week of hours from running over.
+const maxDuration = 1 << 20 * time.Hour

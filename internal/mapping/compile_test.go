@@ -189,7 +189,8 @@ func TestCutTemplate(t *testing.T) {
 func TestDuration(t *testing.T) {
 	for in, want := range map[string]string{
 		"1h": "1h0m0s", "2d": "48h0m0s", "1w": "168h0m0s", "1w2d3h": "219h0m0s", "90m": "1h30m0s", " 7d ": "168h0m0s",
-		"": "error", "d": "error", "1x": "error", "-1d": "error", "99999d": "error", "1d1w": "error",
+		"1.5d": "36h0m0s", "12h1d": "36h0m0s", "0": "0s",
+		"": "error", "d": "error", "1x": "error", "-1d": "error", "9999999w": "error",
 	} {
 		d, err := duration(in)
 		got := d.String()

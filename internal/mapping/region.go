@@ -7,3 +7,10 @@ func (p *Program) InRegion(region string) *Program {
 	q.env.Region = region
 	return &q
 }
+
+// InRegion is Program.InRegion for the lines of a reply.
+func (r *Replies) InRegion(region string) *Replies {
+	q := *r
+	q.program = r.program.InRegion(region)
+	return &q
+}

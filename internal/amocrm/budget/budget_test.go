@@ -3,7 +3,6 @@ package budget
 import (
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +13,34 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/amocrm/farend"
 )
 
+// network is what requests go through: it notes when they arrive.
+type network struct {
+	mu       sync.Mutex
+	arrivals []time.Time
+	wg       sync.WaitGroup
+}
+
+// send has a request leave after a while, arrive after its way and be answered
+// after the way back.
+func (n *network) send(s *Slot, before, way, back time.Duration) {
+	n.wg.Go(func() {
+		time.Sleep(before)
+		s.wrote(time.Now())
+		time.Sleep(way)
+		n.mu.Lock()
+		n.arrivals = append(n.arrivals, time.Now())
+		n.mu.Unlock()
+		time.Sleep(back)
+		s.answered(time.Now())
+	})
+}
+
+// most is how many requests arrived within one second at most, once all have.
+func (n *network) most() int {
+	n.wg.Wait()
+	return farend.InAnySecond(n.arrivals)
+}
+
 // Whatever the order of giving, writing and answering, R+1 arrivals never
 // share a second, as long as the network delays none by more than the margin.
 func TestBudget_HoldsForRandomDelays(t *testing.T) {
@@ -21,9 +48,7 @@ func TestBudget_HoldsForRandomDelays(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			b := newBudget(7)
-			var mu sync.Mutex
-			var arrivals []time.Time
-			var wg sync.WaitGroup
+			var net network
 			for range 60 {
 				s, err := b.wait(t.Context())
 				if err != nil {
@@ -32,19 +57,9 @@ func TestBudget_HoldsForRandomDelays(t *testing.T) {
 				before := time.Duration(rnd.IntN(700)) * time.Millisecond
 				way := time.Duration(rnd.IntN(15)) * time.Millisecond
 				after := time.Duration(100+rnd.IntN(1500)) * time.Millisecond
-				wg.Go(func() {
-					time.Sleep(before)
-					s.wrote(time.Now())
-					time.Sleep(way)
-					mu.Lock()
-					arrivals = append(arrivals, time.Now())
-					mu.Unlock()
-					time.Sleep(after)
-					s.answered(time.Now())
-				})
+				net.send(s, before, way, after)
 			}
-			wg.Wait()
-			if most := farend.InAnySecond(arrivals); most > 7 {
+			if most := net.most(); most > 7 {
 				t.Errorf("seed %d: %d arrivals in one second", seed, most)
 			}
 		})
@@ -57,9 +72,7 @@ func TestBudget_HoldsForRequestsHeldUpOnTheirWay(t *testing.T) {
 	for _, back := range []time.Duration{100 * time.Millisecond, 1200 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBudget(7)
-			var mu sync.Mutex
-			var arrivals []time.Time
-			var wg sync.WaitGroup
+			var net network
 			for i := range 60 {
 				s, err := b.wait(t.Context())
 				if err != nil {
@@ -69,19 +82,9 @@ func TestBudget_HoldsForRequestsHeldUpOnTheirWay(t *testing.T) {
 				if i%14 == 1 { // and the eighth after it is not
 					way = 60 * time.Millisecond
 				}
-				wg.Go(func() {
-					s.wrote(time.Now())
-					time.Sleep(way)
-					mu.Lock()
-					arrivals = append(arrivals, time.Now())
-					mu.Unlock()
-					time.Sleep(back)
-					s.answered(time.Now())
-				})
+				net.send(s, 0, way, back)
 			}
-			wg.Wait()
-			slices.SortFunc(arrivals, time.Time.Compare)
-			if most := farend.InAnySecond(arrivals); most > 7 {
+			if most := net.most(); most > 7 {
 				t.Errorf("answers after %v: %d arrivals in one second", back, most)
 			}
 		})
@@ -95,9 +98,7 @@ func TestBudget_HoldsForRequestsHeldUpForLong(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 11))
 			b := newBudget(7)
-			var mu sync.Mutex
-			var arrivals []time.Time
-			var wg sync.WaitGroup
+			var net network
 			began := time.Now()
 			for i := range 80 {
 				s, err := b.wait(t.Context())
@@ -110,18 +111,9 @@ func TestBudget_HoldsForRequestsHeldUpForLong(t *testing.T) {
 				if i > 4 && rnd.IntN(6) == 0 {
 					way = time.Duration(rnd.IntN(400)) * time.Millisecond
 				}
-				wg.Go(func() {
-					s.wrote(time.Now())
-					time.Sleep(way)
-					mu.Lock()
-					arrivals = append(arrivals, time.Now())
-					mu.Unlock()
-					time.Sleep(back)
-					s.answered(time.Now())
-				})
+				net.send(s, 0, way, back)
 			}
-			wg.Wait()
-			if most := farend.InAnySecond(arrivals); most > 7 {
+			if most := net.most(); most > 7 {
 				t.Errorf("seed %d: %d arrivals in one second", seed, most)
 			}
 			if took := time.Since(began); took > 16*time.Second {

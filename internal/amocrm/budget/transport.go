@@ -213,14 +213,14 @@ func (t *Transport) exchange(req *http.Request, s *Slot) (*http.Response, error)
 	body, err := ReadAll(resp.Body)
 	s.answered(time.Now())
 	t.obs.Request(req.Method, Label(req.URL.Path), resp.StatusCode, time.Since(began))
-	if err != nil {
-		return nil, &Unread{Status: resp.StatusCode, Err: err}
-	}
-	if Throttled(resp.StatusCode) {
+	if Throttled(resp.StatusCode) { // whatever became of its words
 		after, _ := retryAfter(resp.Header.Get("Retry-After"), time.Now())
 		t.budget.throttled(time.Now(), after)
-	} else {
+	} else if err == nil {
 		t.budget.healthy()
+	}
+	if err != nil {
+		return nil, &Unread{Status: resp.StatusCode, Err: err}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
@@ -271,9 +271,9 @@ func Throttled(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusTooEarly
 }
 
-// Retrying returns a client over t. It repeats within a call only what surely did not land: a request of which no byte left,
-// because the connection could not be made. Everything else is decided above,
-// where requests can regroup.
+// Retrying returns a client over t. It repeats within a call only what surely did
+// not land: a request of which no byte left, because the connection could not be
+// made. Everything else is decided above, where requests can regroup.
 func (t *Transport) Retrying() *retryablehttp.Client {
 	return &retryablehttp.Client{
 		HTTPClient: &http.Client{

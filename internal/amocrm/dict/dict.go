@@ -32,7 +32,6 @@ type Snapshot struct {
 	Users       []User             `json:"users,omitempty"`
 	Fields      map[string][]Field `json:"fields,omitempty"` // by leads | contacts | companies
 	LossReasons []LossReason       `json:"loss_reasons,omitempty"`
-	TaskTypes   []TaskType         `json:"task_types,omitempty"`
 
 	once sync.Once
 	idx  index
@@ -93,13 +92,6 @@ type LossReason struct {
 	ID   int64  `json:"id"`
 	Name string `json:"name"`
 	Sort int    `json:"sort,omitempty"`
-}
-
-// TaskType is one type a task may be of.
-type TaskType struct {
-	ID   int64  `json:"id"`
-	Name string `json:"name"`
-	Code string `json:"code,omitempty"`
 }
 
 // index holds the look-ups, built at the first question so that a

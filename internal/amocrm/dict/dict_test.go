@@ -116,8 +116,8 @@ func TestLoadDictionary_ReadsEveryPageOfEveryList(t *testing.T) {
 		t.Errorf("account: %+v", d)
 	}
 	got := map[string]int{"pipelines": len(d.Pipelines), "users": len(d.Users), "leads": len(d.Fields["leads"]),
-		"contacts": len(d.Fields["contacts"]), "reasons": len(d.LossReasons), "task types": len(d.TaskTypes)}
-	want := map[string]int{"pipelines": 3, "users": 4, "leads": 10, "contacts": 5, "reasons": 2, "task types": 1}
+		"contacts": len(d.Fields["contacts"]), "reasons": len(d.LossReasons)}
+	want := map[string]int{"pipelines": 3, "users": 4, "leads": 10, "contacts": 5, "reasons": 2}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

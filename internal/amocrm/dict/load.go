@@ -58,21 +58,20 @@ func (d *Snapshot) loadAccount(ctx context.Context, c getter) error {
 		CurrentUserID int64  `json:"current_user_id"`
 		FilterEnabled bool   `json:"is_api_filter_enabled"`
 		Embedded      struct {
-			TaskTypes lenient.Many[TaskType] `json:"task_types"`
-			Time      struct {
+			Time struct {
 				Timezone string `json:"timezone"`
 				Offset   string `json:"timezone_offset"`
 			} `json:"datetime_settings"`
 		} `json:"_embedded"`
 	}
-	query := url.Values{"with": {"datetime_settings,task_types,is_api_filter_enabled"}}
+	query := url.Values{"with": {"datetime_settings,is_api_filter_enabled"}}
 	if _, err := c.Get(ctx, "/api/v4/account", query, &a); err != nil {
 		return err
 	}
 	d.AccountID, d.Name, d.Subdomain, d.Country = a.ID, a.Name, a.Subdomain, a.Country
 	d.Timezone, d.TimezoneOffset = a.Embedded.Time.Timezone, a.Embedded.Time.Offset
 	d.CurrentUserID = a.CurrentUserID
-	d.FilterEnabled, d.TaskTypes = a.FilterEnabled, a.Embedded.TaskTypes
+	d.FilterEnabled = a.FilterEnabled
 	return nil
 }
 

@@ -193,6 +193,7 @@ func Landing(after time.Duration) func(http.ResponseWriter, *http.Request, []byt
 	}
 }
 
+// Page answers with a gateway's page.
 func Page(status int) func(http.ResponseWriter, *http.Request, []byte) {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", "text/html")

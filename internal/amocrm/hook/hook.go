@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"encoding/json"
 	"errors"
 	"html"
 	"slices"
@@ -33,44 +32,14 @@ type Item struct {
 	Lead    *event.Lead    // Partial; of leads
 	Contact *event.Contact // Partial; of contacts and companies
 	Task    *event.Task    // of task
-	Note    *Note          // of an action "note"
-
-	OldStatusID      int64
-	OldPipelineID    int64
-	OldResponsibleID int64
-	// ModifiedBy is the user who did it. It may be 0 for anybody and is no guard
-	// against one's own echo (amocrm-api.md §7.1).
-	ModifiedBy int64
+	// NoteType is of an action "note": 4 a text, 5 a file, 10 an incoming call, 11
+	// an outgoing one (amocrm-api.md §6.2).
+	NoteType int64
 	// Thin says that only ids and perhaps the stage came, as in digital-pipeline
 	// hooks: the entity must be read to be known. A deleted one is not thin.
 	Thin bool
 
-	Accepted, Declined bool    // of unsorted
-	LeadIDs            []int64 // of unsorted: the leads decided on
-	UID                string  // of unsorted, talk and message
-
-	// DueLocal is a task's due time as written, "2026-11-21 18:20:00" in the
-	// account's zone, kept where neither seconds came nor the zone is known.
-	DueLocal string
-}
-
-// Note is a note as hooks carry it: note_type is a number there, 4 a text,
-// 5 a file, 10 an incoming call, 11 an outgoing one (amocrm-api.md §6.2).
-type Note struct {
-	ID          int64
-	Type        int64
-	ElementType int64 // 1 contact, 2 lead, 3 company, 12 customer
-	ElementID   int64
-	Text        string // of a call: empty, see Call
-	CreatedBy   int64
-	CreatedAt   int64 // unix seconds
-	Call        *Call
-}
-
-// Call is a call note's content.
-type Call struct {
-	Uniq, Link, Phone, Source string
-	Duration                  int64 // seconds
+	LeadIDs []int64 // of unsorted: the leads decided on
 }
 
 // Decoder decodes hooks. Location is the account's time zone, for the local
@@ -131,6 +100,18 @@ var actions = map[string][]string{
 	"catalogs":  {"add", "update", "delete"},
 }
 
+// Kinds lists every word Kind may return but for other, sorted.
+func Kinds() []string {
+	var all []string
+	for family, list := range actions {
+		for _, action := range list {
+			all = append(all, family+"."+action)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // other is the Kind of a hook nobody knows.
 const other = "other"
 
@@ -177,19 +158,14 @@ func (d Decoder) item(family, action string, n *node) (Item, bool) {
 	if n == nil || len(n.keys) == 0 {
 		return Item{}, false
 	}
-	it := Item{
-		Entity: family, Action: spelling.Cut(spelling.Line(action), 64), ID: max(n.num("id"), 0),
-		OldStatusID: n.num("old_status_id"), OldPipelineID: n.num("old_pipeline_id"),
-		OldResponsibleID: n.num("old_responsible_user_id"),
-		ModifiedBy:       n.num("modified_user_id", "modified_by"),
-	}
+	it := Item{Entity: family, Action: spelling.Cut(spelling.Line(action), 64), ID: max(n.num("id"), 0)}
 	switch family {
 	case spelling.Leads, spelling.Contacts, spelling.Companies:
 		if n.str("type") == "company" {
 			it.Entity = spelling.Companies
 		}
 		if action == "note" {
-			return d.note(it, n)
+			return note(it, n)
 		}
 		if it.Entity == spelling.Leads {
 			d.lead(&it, n)
@@ -203,7 +179,6 @@ func (d Decoder) item(family, action string, n *node) (Item, bool) {
 	case "unsorted":
 		return unsortedItem(it, n), true
 	}
-	it.UID = spelling.Line(n.str("id"))
 	return it, true
 }
 
@@ -254,38 +229,15 @@ func (d Decoder) contact(it *Item, n *node) {
 
 // note decodes leads[note][0][note][…]; the level in between is missing in
 // nothing seen so far, but nothing promises it either.
-func (d Decoder) note(it Item, n *node) (Item, bool) {
+func note(it Item, n *node) (Item, bool) {
 	if inner := n.at("note"); inner != nil {
 		n = inner
 	}
-	it.ModifiedBy = n.num("modified_by")
-	it.ID = max(n.num("element_id"), 0)
-	it.Note = &Note{
-		ID: n.num("id"), Type: n.num("note_type"), ElementType: n.num("element_type"), ElementID: it.ID,
-		CreatedBy: n.num("created_by"), CreatedAt: d.time(n, "created_at", "date_create"),
-	}
-	if it.Note.ElementType == 3 {
+	it.ID, it.NoteType = max(n.num("element_id"), 0), n.num("note_type")
+	if n.num("element_type") == 3 {
 		it.Entity = spelling.Companies
 	}
-	it.Note.Text, it.Note.Call = noteContent(it.Note.Type, unescaped(n.str("text")))
 	return it, it.ID != 0
-}
-
-// noteContent reads the JSON a call's text is. Duration comes as number or text.
-func noteContent(kind int64, text string) (string, *Call) {
-	if kind != 10 && kind != 11 {
-		return text, nil
-	}
-	var c struct {
-		Uniq, Link, Src string
-		Phone, Duration any
-	}
-	if err := json.Unmarshal([]byte(text), &c); err != nil {
-		return text, nil
-	}
-	call := &Call{Uniq: c.Uniq, Link: c.Link, Source: c.Src, Phone: spelling.Scalar(c.Phone)}
-	call.Duration, _ = strconv.ParseInt(spelling.Scalar(c.Duration), 10, 64)
-	return "", call
 }
 
 func (d Decoder) task(it *Item, n *node) {
@@ -294,9 +246,6 @@ func (d Decoder) task(it *Item, n *node) {
 		ResponsibleID: n.num("responsible_user_id", "main_user"), CompleteTill: d.time(n, "complete_before", "complete_till"),
 		Completed: n.num("status") == 1 || n.num("action_close") == 1, Result: unescaped(n.str("result", "text")),
 		CreatedAt: d.time(n, "created_at", "date_create"), UpdatedAt: d.time(n, "updated_at", "last_modified"),
-	}
-	if t.CompleteTill == 0 {
-		it.DueLocal = spelling.Line(n.str("complete_till"))
 	}
 	it.Task = t
 	it.Thin = it.Action != "delete" && !n.has("text")
@@ -317,10 +266,9 @@ func elementType(code string) string {
 // unsortedItem decodes an incoming lead. What was decided of it arrives as a
 // delete that says accept or decline (amocrm-api.md §6.5).
 func unsortedItem(it Item, n *node) Item {
-	it.UID = spelling.Line(n.str("uid"))
 	switch decision := n.str("action"); decision {
 	case "accept", "decline":
-		it.Action, it.Accepted, it.Declined = decision, decision == "accept", decision == "decline"
+		it.Action = decision
 	}
 	add := func(id int64) {
 		if id > 0 && !slices.Contains(it.LeadIDs, id) {
@@ -359,7 +307,6 @@ func (d Decoder) widget(root *node, h *Post) (*Post, error) {
 			it.Action = "status"
 		}
 		it.Lead = &event.Lead{ID: it.ID, StatusID: data.num("status_id"), PipelineID: data.num("pipeline_id"), Partial: true}
-		it.OldStatusID, it.OldPipelineID = data.num("old_status_id"), data.num("old_pipeline_id")
 	case spelling.Contacts, spelling.Companies:
 		it.Contact = &event.Contact{ID: it.ID, IsCompany: it.Entity == spelling.Companies, Partial: true}
 	}

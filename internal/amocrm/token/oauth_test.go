@@ -256,6 +256,7 @@ func TestOAuth_WhatTheTokenEndpointSays(t *testing.T) {
 		{"wrong secret", problem(400, "Check the `client_secret` parameter"), amocrm.AuthNeeded},
 		{"no such account", problem(404, "x"), amocrm.AuthNeeded},
 		{"ban", farend.Page(403), amocrm.Banned},
+		{"unpaid", problem(402, ""), amocrm.Unpaid}, // it is over once somebody pays: the grant is not
 		{"500", problem(500, ""), amocrm.Unavailable},
 		{"503 page", farend.Page(503), amocrm.Unavailable},
 		{"200 page", farend.Page(200), amocrm.BadAnswer},

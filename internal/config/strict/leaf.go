@@ -80,7 +80,7 @@ func (s Scalar) Mean(set []string) string {
 	if s.Mixed {
 		return ""
 	}
-	return DidYouMean(s.Text, set)
+	return didYouMean(s.Text, set)
 }
 
 // Number is a number within bounds, both included.
@@ -241,7 +241,7 @@ func Duration(dst *time.Duration, low, high time.Duration) Leaf {
 func Size(dst *int64, low, high int64) Leaf {
 	const want = "a size such as 512KiB, 4MiB or 1GiB"
 	return Leaf{
-		Want: want, Kinds: TextKind | IntegerKind, Def: ShowSize(*dst),
+		Want: want, Kinds: TextKind | IntegerKind, Def: showSize(*dst),
 		Shape: jsonschema.Schema{
 			Types: []string{"string", "integer"}, Pattern: sizeForm + "|" + Inserted, Minimum: jsonschema.Ptr(0.0),
 		},
@@ -251,7 +251,7 @@ func Size(dst *int64, low, high int64) Leaf {
 				return want + " is expected, not " + s.bare()
 			}
 			if n < low || n > high {
-				return fmt.Sprintf("a size from %s to %s is expected, not %s", ShowSize(low), ShowSize(high), s.bare())
+				return fmt.Sprintf("a size from %s to %s is expected, not %s", showSize(low), showSize(high), s.bare())
 			}
 			*dst = n
 			return ""

@@ -7,9 +7,9 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/nearest"
 )
 
-// DidYouMean returns `; did you mean "x"?` for the name nearest to got, or ""
+// didYouMean returns `; did you mean "x"?` for the name nearest to got, or ""
 // if none is near enough to be a slip: up to one slip for every three letters.
-func DidYouMean(got string, names []string) string {
+func didYouMean(got string, names []string) string {
 	if got == "" {
 		return ""
 	}

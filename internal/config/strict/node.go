@@ -114,7 +114,7 @@ func (o Object) suggest(name string) string {
 			names = append(names, k.name)
 		}
 	}
-	if hint := DidYouMean(name, names); hint != "" {
+	if hint := didYouMean(name, names); hint != "" {
 		return hint
 	}
 	for _, k := range o.Keys {

@@ -46,7 +46,7 @@ func (r *Reader) parseSource(data []byte) ast.Node {
 // carriage returns.
 func (r *Reader) decode(data []byte) (string, bool) {
 	if len(data) > maxFile {
-		r.Problem(Pos{1, 1}, "the file is larger than %s", ShowSize(maxFile))
+		r.Problem(Pos{1, 1}, "the file is larger than %s", showSize(maxFile))
 		return "", false
 	}
 	if !utf8.Valid(data) {

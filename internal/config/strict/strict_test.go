@@ -34,8 +34,8 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for _, n := range []int64{0, 1, 1000, 1 << 10, 4 << 20, 3 << 40, 1<<20 + 1} {
-		if got, ok := parseSize(ShowSize(n)); !ok || got != n {
-			t.Errorf("%d shows as %s", n, ShowSize(n))
+		if got, ok := parseSize(showSize(n)); !ok || got != n {
+			t.Errorf("%d shows as %s", n, showSize(n))
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestDidYouMean_OneSlipForEveryThreeLetters(t *testing.T) {
 		if want != "" {
 			want = fmt.Sprintf("; did you mean %q?", want)
 		}
-		if near := DidYouMean(got, keys); near != want {
+		if near := didYouMean(got, keys); near != want {
 			t.Errorf("%q: %q, want %q", got, near, want)
 		}
 	}

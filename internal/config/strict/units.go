@@ -108,8 +108,8 @@ func parseSize(s string) (int64, bool) {
 	return int64(n) * unit, true
 }
 
-// ShowSize writes a number of bytes with the largest unit that divides it.
-func ShowSize(n int64) string {
+// showSize writes a number of bytes with the largest unit that divides it.
+func showSize(n int64) string {
 	for _, u := range []struct {
 		name string
 		size int64

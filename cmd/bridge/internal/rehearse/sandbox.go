@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -93,40 +92,10 @@ func (s *Sandbox) tie(contactID, leadID int64) {
 	}
 }
 
-// route is where items of an endpoint go, and the key of the item that the
-// client fills with the entity's id.
-func route(w amocrm.Write) (method, path, idKey string) {
-	switch w.Endpoint {
-	case amocrm.ComplexLeads:
-		return http.MethodPost, "/api/v4/leads/complex", ""
-	case amocrm.PatchLeads:
-		return http.MethodPatch, "/api/v4/leads", "id"
-	case amocrm.PostContacts:
-		return http.MethodPost, "/api/v4/contacts", ""
-	case amocrm.PatchContacts:
-		return http.MethodPatch, "/api/v4/contacts", "id"
-	case amocrm.PostCompanies:
-		return http.MethodPost, "/api/v4/companies", ""
-	case amocrm.LinkLeads:
-		return http.MethodPost, "/api/v4/leads/link", "entity_id"
-	case amocrm.LinkContacts:
-		return http.MethodPost, "/api/v4/contacts/link", "entity_id"
-	case amocrm.PostNotes:
-		return http.MethodPost, "/api/v4/" + w.Entity + "/notes", "entity_id"
-	case amocrm.PatchNotes:
-		return http.MethodPatch, "/api/v4/" + w.Entity + "/notes", "id"
-	case amocrm.PostTasks:
-		return http.MethodPost, "/api/v4/tasks", ""
-	case amocrm.PatchTasks:
-		return http.MethodPatch, "/api/v4/tasks", "id"
-	}
-	return "", "", ""
-}
-
 // Write implements delivery.CRM: the item is written down, taken into the
 // sandbox and answered with made-up ids.
 func (s *Sandbox) Write(ctx context.Context, w amocrm.Write) (amocrm.Result, error) {
-	method, path, idKey := route(w)
+	method, path, _ := w.Endpoint.Route(w.Entity)
 	if path == "" {
 		return amocrm.Result{}, fmt.Errorf("endpoint %d cannot be rehearsed", w.Endpoint)
 	}
@@ -134,8 +103,8 @@ func (s *Sandbox) Write(ctx context.Context, w amocrm.Write) (amocrm.Result, err
 	if err := json.Unmarshal(w.Item, &item); err != nil {
 		return amocrm.Result{}, errors.New("the item is no JSON object")
 	}
-	if idKey != "" && item[idKey] == nil && w.EntityID != 0 {
-		item[idKey] = w.EntityID
+	if key := w.Endpoint.IDKey(); key != "" && item[key] == nil && w.EntityID != 0 {
+		item[key] = w.EntityID
 	}
 	if s.ledger != nil {
 		if err := s.ledger.Sent(ctx, w.Keys); err != nil {
