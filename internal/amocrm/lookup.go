@@ -95,6 +95,40 @@ func (c *Client) NotesOf(ctx context.Context, entity string, id int64) ([]NoteIn
 	return notes, err
 }
 
+// ContactsWindow is a part of the list of all contacts in the order of their ids.
+type ContactsWindow struct {
+	First    int // how many stand before it
+	Next     int // how many stand before what follows it
+	Contacts []event.Contact
+	More     bool // something may follow
+}
+
+// ContactsFrom reads all contacts in the order of their ids from the n-th on, n
+// counting from 0, or from a few before it: as many as one request gives that has
+// the n-th and the next among them.
+func (c *Client) ContactsFrom(ctx context.Context, n int) (ContactsWindow, error) {
+	page, limit := window(n)
+	q := url.Values{"limit": {strconv.Itoa(limit)}, "page": {strconv.Itoa(page)}, "order[id]": {"asc"}}
+	all, more, err := readPage[rest.Entity](ctx, c, "/api/v4/contacts", "contacts", q)
+	w := ContactsWindow{First: (page - 1) * limit, Next: page * limit, More: more}
+	for _, e := range all {
+		w.Contacts = append(w.Contacts, e.Contact())
+	}
+	return w, err
+}
+
+// window is the page that begins with the n-th entry or before it and reaches
+// furthest beyond. A list has pages of one size side by side only; pages of
+// another size begin elsewhere.
+func window(n int) (page, limit int) {
+	for size := maxItems; size > maxItems/2; size-- {
+		if p := n/size + 1; p*size > page*limit {
+			page, limit = p, size
+		}
+	}
+	return page, limit
+}
+
 // ContactsPage reads one page of all contacts, 250 at a time, for the contact
 // directory: with updatedFrom 0 in the order of their ids, else those changed
 // since (unix seconds), latest first. more is false after the last page. It needs no

@@ -121,9 +121,9 @@ func (a *App) unmatched(r *connection) []string {
 	}
 	_ = a.store.View(func(tx *store.Tx) error { // an empty list is better than no page
 		return store.Each(tx, store.Names, store.Key(r.cfg.Name, "agent", ""), func(_ string, ag event.Agent) bool {
-			_, byMail := r.cfg.Agents[ag.Email]
+			byMail := func(key string) bool { return strings.EqualFold(strings.TrimSpace(key), ag.Email) } // as items.Shaper does
 			_, byID := r.cfg.Agents[ag.ID]
-			if _, known := dict.User(ag.Email); !byMail && !byID && !known && ag.Email != "" {
+			if _, known := dict.User(ag.Email); !slices.ContainsFunc(slices.Collect(maps.Keys(r.cfg.Agents)), byMail) && !byID && !known && ag.Email != "" {
 				out = append(out, ag.Email)
 			}
 			return len(out) < 100
@@ -389,18 +389,23 @@ func (a *App) Client(_ context.Context, connection, id string) (*console.Client,
 
 // Forget implements console.Backend.
 func (a *App) Forget(ctx context.Context, connection, id string) error {
-	return a.store.Update(ctx, func(tx *store.Tx) error {
-		if !tx.HasClient(connection, id) {
-			evs, _, err := tx.Events(store.Filter{Connection: connection, Client: id, Limit: 1})
-			if err != nil {
-				return err
-			}
-			if len(evs) == 0 {
-				return console.ErrNotFound
-			}
+	known := false
+	err := a.store.View(func(tx *store.Tx) error {
+		f := store.Filter{Connection: connection, Client: id, Limit: 1}
+		if chat, ok := event.ChatOfPerson(id); ok {
+			f.Client, f.Chat = "", chat
 		}
-		return delivery.Forget(tx, connection, id)
+		evs, _, err := tx.Events(f)
+		known = len(evs) > 0 || tx.HasClient(connection, id)
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	if !known {
+		return console.ErrNotFound
+	}
+	return delivery.Forget(ctx, a.store, connection, id)
 }
 
 // Synced reports whether the contact directory of every account is complete: from

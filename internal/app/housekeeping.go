@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
 	"github.com/jivo-amocrm/bridge/internal/card"
+	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/console"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -15,11 +17,14 @@ import (
 const (
 	beat       = time.Minute
 	purgeEvery = 10 // beats
+	lapseEvery = 24 * 60
 	// jump is how far the clock may leap between two beats before purging is
 	// suspended: a machine that woke up in the wrong year must not throw a
 	// year's journal away.
 	jump        = time.Hour
 	jumpRespite = 24 * time.Hour
+	// keptKeys is how long a repeat is known for one at the least (product.md §8.2).
+	keptKeys = 30 * 24 * time.Hour
 )
 
 // housekeeping beats: it keeps the time at which the bridge was last alive, and
@@ -48,6 +53,9 @@ func (a *App) housekeeping(ctx context.Context) {
 		if n%purgeEvery == 0 && !now.Before(notBefore) {
 			a.purge(ctx, now)
 		}
+		if n%lapseEvery == purgeEvery && !now.Before(notBefore) { // soon after the start, and daily
+			a.lapse(ctx, now)
+		}
 	}
 }
 
@@ -63,9 +71,53 @@ func (a *App) unpinned() {
 }
 
 func (a *App) purge(ctx context.Context, now time.Time) {
-	r := a.config().Retention
-	if _, err := a.store.Purge(ctx, store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead}, now); err != nil && ctx.Err() == nil {
+	if _, err := a.store.Purge(ctx, retention(a.config().Retention), now); err != nil && ctx.Err() == nil {
 		a.log.Warn("purging", "error", err)
+	}
+}
+
+// retention is what the store is to keep. A dedup key outlives the events it knows
+// repeats of: while one of them is there, it is not worked a second time.
+func retention(r config.Retention) store.Retention {
+	return store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead, Dedup: max(keptKeys, r.Events, r.Dead)}
+}
+
+// lapseSlice is how many pictures one commit changes.
+const lapseSlice = 50
+
+// lapse drops what was held of anonymous visitors who did not come back within
+// anonymous_hold. The pictures are read outside the writer, and changed by slices.
+func (a *App) lapse(ctx context.Context, now time.Time) {
+	for _, c := range a.config().Connections {
+		var ids []string
+		err := a.store.View(func(tx *store.Tx) error {
+			return tx.EachClient(c.Name, func(cl *event.Client) bool {
+				if cl.Lapse(now, c.AnonymousHold) {
+					ids = append(ids, cl.ID)
+				}
+				return ctx.Err() == nil
+			})
+		})
+		for slice := range slices.Chunk(ids, lapseSlice) {
+			if err != nil {
+				break
+			}
+			err = a.store.Update(ctx, func(tx *store.Tx) error {
+				for _, id := range slice {
+					cl := tx.Client(c.Name, id)
+					if !cl.Lapse(now, c.AnonymousHold) {
+						continue // they came back meanwhile
+					}
+					if err := tx.PutClient(c.Name, cl); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("dropping what was held of anonymous visitors", "connection", c.Name, "error", err)
+		}
 	}
 }
 

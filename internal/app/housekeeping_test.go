@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +142,91 @@ func TestHousekeeping_PurgesByRetentionAndKeepsItsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// What an anonymous visitor said is not kept for ever if they never come back.
+func TestHousekeeping_WhatIsHeldLapses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := keptHouse(t)
+		a.cfg.Connections[0].AnonymousHold = 30 * 24 * time.Hour
+		began := time.Now()
+		held := func(days ...int) (h []event.Held) {
+			for _, d := range days {
+				h = append(h, event.Held{Text: "hello", At: began.Add(time.Duration(d) * 24 * time.Hour)})
+			}
+			return h
+		}
+		touch := &event.Touch{At: began}
+		err := a.store.Update(t.Context(), func(tx *store.Tx) error {
+			for _, c := range []*event.Client{
+				{ID: "1", Name: "kept", FirstTouch: touch, Held: held(0, 1, 9)},
+				{ID: "2", Held: held(0)},
+				{ID: "3", FirstTouch: touch},
+				{ID: "4", Held: held(9)},
+			} {
+				if err := tx.PutClient("shop", c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		time.Sleep(30*24*time.Hour - purgeEvery*beat - time.Hour)
+		go func() { a.housekeeping(ctx); close(done) }()
+		left := func() (out []int) {
+			err := a.store.View(func(tx *store.Tx) error {
+				return tx.EachClient("shop", func(c *event.Client) bool {
+					n := len(c.Held)
+					if c.FirstTouch != nil {
+						n += 10
+					}
+					out = append(out, n)
+					return true
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		for _, c := range []struct {
+			more time.Duration
+			want []int
+		}{
+			{purgeEvery*beat + time.Second, []int{13, 1, 10, 1}}, // its first round is too early by an hour
+			{24 * time.Hour, []int{2, 0, 0, 1}},
+		} {
+			time.Sleep(c.more)
+			if got := left(); !slices.Equal(got, c.want) {
+				t.Errorf("held after %s: %v, want %v", time.Since(began), got, c.want)
+			}
+		}
+		stop()
+		<-done
+		_ = a.store.View(func(tx *store.Tx) error {
+			if tx.Client("shop", "1").Name != "kept" {
+				t.Error("the picture went along")
+			}
+			return nil
+		})
+	})
+}
+
+// A key that knew repeats for a shorter time than their first is kept would have
+// them worked anew beside it.
+func TestRetention_DedupKeysOutliveTheirEvents(t *testing.T) {
+	const day = 24 * time.Hour
+	for want, r := range map[time.Duration]config.Retention{
+		30 * day: {Events: 7 * day, Bodies: day, Dead: 14 * day},
+		90 * day: {Events: 30 * day, Bodies: 7 * day, Dead: 90 * day},
+		99 * day: {Events: 99 * day, Bodies: 7 * day, Dead: 90 * day},
+	} {
+		if got := retention(r); got != (store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead, Dedup: want}) {
+			t.Errorf("%+v: %+v", r, got)
+		}
+	}
 }

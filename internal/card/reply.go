@@ -110,7 +110,7 @@ func (s sight) open() bool { return s.lead != nil && !s.lead.Lead.Closed() }
 func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
 	key := m.Client
 	if key == "" {
-		key = "chat-" + m.Chat
+		key = event.ChatPerson(m.Chat)
 	}
 	_ = p.store.View(func(tx *store.Tx) error { // what cannot be read is not shown
 		s.client = tx.Client(c.Name, key)

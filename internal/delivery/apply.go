@@ -12,6 +12,7 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/crashpoint"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 // maxMends bounds how many refused fields of one item are taken out before the
@@ -46,8 +47,8 @@ func (j *job) apply(ctx context.Context) event.Ending {
 			if !j.ev.Frozen {
 				return end // to be mapped anew: the list is another one by now
 			}
-			if worst == nil {
-				worst = end
+			if _, again := worst.(event.Retry); !again {
+				worst = end // as long as one of them may still succeed, the event lives
 			}
 		}
 	}
@@ -57,11 +58,15 @@ func (j *job) apply(ctx context.Context) event.Ending {
 	return j.finished()
 }
 
-// finished is the ending of an event whose changes are all settled. One that is
-// not must never be forgotten, whatever brought that about.
+// finished is the ending of an event of whose changes none is left to be made. One
+// that is not settled must never be forgotten, whatever brought that about; nor one
+// that was refused, if at an earlier attempt.
 func (j *job) finished() event.Ending {
 	if slices.ContainsFunc(j.ev.Changes, func(ch event.Change) bool { return ch.State == event.Sent || ch.State == event.Open }) {
 		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "not everything is settled yet"}
+	}
+	if i := slices.IndexFunc(j.ev.Changes, isRefused); i >= 0 {
+		return j.refuse([]int{i}, j.ev.Changes[i].Error)
 	}
 	return event.Finished{}
 }
@@ -85,6 +90,12 @@ func (j *job) open(core bool) (out []int) {
 
 func isCore(ch event.Change) bool {
 	return ch.Target == event.OnContact || ch.Target == event.OnLead || ch.Target == event.OnCompany
+}
+
+// isRefused reports whether a note, call or task was given up for good. A company may
+// be (dropCompany): contact and lead go through without.
+func isRefused(ch event.Change) bool {
+	return ch.State == event.Dropped && ch.Error != displaced && !isCore(ch)
 }
 
 func rank(ch event.Change) int {
@@ -221,8 +232,21 @@ func (j *job) inDoubt(idx []int, d *amocrm.InDoubt) {
 		if ch.SentAt.IsZero() {
 			ch.SentAt = d.SentAt
 		}
+		j.doubtContact(*ch)
 	}
 	j.ev.Frozen = true
+}
+
+// doubtContact has a contact read before anybody else writes to it, if an update of
+// it is in doubt: phones and e-mails are written as a whole, and one that it may
+// have brought would be taken away. The caller holds j.mu.
+func (j *job) doubtContact(ch event.Change) {
+	if ch.Op != event.OpUpdate || ch.Target != event.OnContact {
+		return
+	}
+	j.effects = append(j.effects, func(tx *store.Tx) error {
+		return j.contactCards(tx, ch.EntityID, func(c *event.ContactCard) { c.Contact.ID, c.Dirty = ch.EntityID, true })
+	})
 }
 
 // refuse gives changes up for good: the event is dead until somebody replays it.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 // told is what one webhook of a call came to: "" nothing to write, "1" the note
@@ -151,4 +152,35 @@ func TestCall_ReplayMayBeAskedForAnotherNote(t *testing.T) {
 			t.Errorf("again %v: for the note it has: %v", again, c.LateAsset)
 		}
 	}
+}
+
+// What goes on with a call whose event is put off for an hour is tried when that one
+// is, not every second; and soon after it is settled.
+func TestFollow_WaitsAsLongAsWhatItGoesOnWith(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		tried := map[uint64]int{}
+		y.d.OnEnd(func(seq uint64) { y.crm.set(func() { tried[seq]++ }) })
+		y.run()
+		call := `{"event_name":"call_event","chat_id":"k1","visitor":{"number":"1","phone":"+79160000001"},"call":{"status":"end","type":"incoming","phone":"+79160000001"}}`
+		first := y.post(call)
+		pass(time.Second)
+		y.update(func(tx *store.Tx) error {
+			ev, err := tx.Event(first)
+			if err != nil {
+				return err
+			}
+			ev.State, ev.Detached, ev.NextAt = event.Pending, true, time.Now().Add(time.Hour)
+			return tx.Put(ev)
+		})
+		second := y.post(call)
+		pass(time.Hour - time.Second)
+		y.is(second, event.Pending, "")
+		y.crm.set(func() { equal(t, "attempts while it waits", tried[second], 1) })
+		pass(4 * time.Second)
+		for _, seq := range []uint64{first, second} {
+			if ev := y.event(seq); !ev.State.Settled() {
+				t.Errorf("event %d is %s (%s)", seq, ev.State, ev.Detail)
+			}
+		}
+	})
 }

@@ -383,8 +383,9 @@ func TestMergeReplay_NeverRepeatsWhatIsSettled(t *testing.T) {
 	}
 	equal(t, "changes", len(got), 5)
 	again := mergeReplay(&event.Event{Changes: old, Again: true, Replays: 2}, append([]event.Change(nil), fresh...))
-	equal(t, "changes when asked to repeat", len(again), len(old)+len(fresh))
-	equal(t, "the key of a repeat", again[len(old)].Key, "1/create/lead/#2")
+	stands := len(old) - 1 // but for what was refused, and is asked for anew
+	equal(t, "changes when asked to repeat", len(again), stands+len(fresh))
+	equal(t, "the key of a repeat", again[stands].Key, "1/create/lead/#2")
 }
 
 func TestSeqOf_ReadsWhatKeyOfWrote(t *testing.T) {

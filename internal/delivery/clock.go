@@ -44,8 +44,29 @@ func (a *Account) now() time.Time {
 	return theirs
 }
 
+// moment is a point in time as now tells it, and how far that is ahead of our clock.
+type moment struct {
+	at    time.Time
+	ahead time.Duration
+}
+
+func (a *Account) moment() moment {
+	at := a.now()
+	return moment{at, time.Until(at).Round(time.Second)}
+}
+
+// madeSince is the earliest a change in doubt can have been made, by amoCRM's clock
+// of now: if that has fallen behind since the write left, by what it fell earlier
+// than it was then.
+func (j *job) madeSince(ch event.Change) time.Time {
+	return ch.SentAt.Add(-clockSlack - max(0, ch.Ahead-j.c.Account.moment().ahead))
+}
+
 // ours turns a moment told by now into one of our clock.
 func (a *Account) ours(at time.Time) time.Time { return time.Now().Add(at.Sub(a.now())) }
+
+// theirs turns a moment told by now into one of amoCRM's clock.
+func (a *Account) theirs(at time.Time) time.Time { return a.CRM.ServerTime().Add(at.Sub(a.now())) }
 
 // backdate mends the dates of writes that left under a clock that ran ahead.
 func (j *job) backdate() {

@@ -397,14 +397,14 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 	if len(order) == 0 {
 		return nil
 	}
-	now := order[0].c.Account.now() // one request, one account
+	left := order[0].c.Account.moment() // one request, one account
 	type leaving struct {
 		ev event.Event
 		telling
 	}
 	all := make([]leaving, len(order))
 	for i, j := range order {
-		all[i].ev, all[i].effects = j.departure(bySeq[j.seq], now)
+		all[i].ev, all[i].effects = j.departure(bySeq[j.seq], left)
 	}
 	err := d.store.Update(ctx, func(tx *store.Tx) error {
 		for i := range all {
@@ -414,6 +414,7 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 			if err := all[i].run(tx); err != nil {
 				return err
 			}
+			takeOver(tx, &all[i].ev)
 			if err := tx.Put(&all[i].ev); err != nil {
 				return err
 			}
@@ -432,7 +433,7 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 		return err
 	}
 	for _, j := range order {
-		j.markSent(bySeq[j.seq], now)
+		j.markSent(bySeq[j.seq], left)
 	}
 	return nil
 }

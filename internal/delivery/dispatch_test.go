@@ -310,7 +310,7 @@ func TestForget_WhileInFlightNothingComesBack(t *testing.T) {
 				y.run()
 				seq, behind := y.post(chat("chat_finished", 1, said("hello", 100))), y.post(chat("chat_updated", 1, ""))
 				pass(time.Second)
-				y.update(func(tx *store.Tx) error { return Forget(tx, shop, "1") })
+				y.forget("1")
 				close(let)
 				pass(time.Hour)
 				y.is(seq, event.Dead, event.Forgotten)
@@ -339,7 +339,7 @@ func TestForget_BeforeItIsLearnedNothingComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	y.update(func(tx *store.Tx) error { return Forget(tx, shop, "1") })
+	y.forget("1")
 	if err := j.settle(t.Context(), j.attempt(t.Context(), body)); err != nil {
 		t.Error(err)
 	}
@@ -367,8 +367,9 @@ func TestForget_KeepsWhichLeadADealIs(t *testing.T) {
 					return err
 				}
 			}
-			return Forget(tx, shop, "1")
+			return nil
 		})
+		y.forget("1")
 		y.view(func(tx *store.Tx) {
 			for id, kept := range map[string]bool{"1": false, "2": true} {
 				d, _, _ := store.Get[event.Deal](tx, store.Deals, store.Key(shop, id))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -21,6 +20,9 @@ func (j *job) resolveDoubts(ctx context.Context) event.Ending {
 			continue
 		}
 		if wait := j.lookable(j.ev.Changes[i]).Sub(j.c.Account.now()); wait > 0 {
+			j.mu.Lock()
+			j.doubtContact(j.ev.Changes[i]) // it may be a killed process's
+			j.mu.Unlock()
 			// No longer than that: a clock may be set meanwhile.
 			return event.Snooze{Until: time.Now().Add(min(wait, j.c.InDoubtAfter)), Why: "an answer was lost; it will be looked up"}
 		}
@@ -147,7 +149,7 @@ func (j *job) namesakes(tx *store.Tx, conn string) (clients []string) {
 // frozen list with a contact to be made: it will be made, whatever comes.
 func contactUnsettled(tx *store.Tx, conn, client string) bool {
 	line := "c:" + client
-	if chat, ok := strings.CutPrefix(client, "chat-"); ok {
+	if chat, ok := event.ChatOfPerson(client); ok {
 		line = "k:" + chat
 	}
 	seq, ok := tx.Head(conn, line)

@@ -91,6 +91,31 @@ func TestDoubt_ClockThatIsSetHidesNothing(t *testing.T) {
 	}
 }
 
+// Nor does it when it falls behind while a write is on its way and the look-up comes
+// long after, as after a ban: by then nothing seems to lie ahead.
+func TestDoubt_ClockThatFellBehindLongAgoHidesNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.dict.Fields = nil
+		y.crm.skew, y.crm.told = -7*time.Minute, new(time.Duration)
+		y.loseAnswer(func() { y.crm.set(func() { y.crm.told = nil }) })
+		y.run()
+		seq := y.post(chat("chat_accepted", 1, ""))
+		pass(2 * time.Second)
+		y.update(func(tx *store.Tx) error {
+			ev, err := tx.Event(seq)
+			if err != nil {
+				return err
+			}
+			ev.NextAt = time.Now().Add(10 * time.Minute)
+			return tx.Put(ev)
+		})
+		pass(15 * time.Minute)
+		y.is(seq, event.Done, "")
+		equal(t, "leads", y.crm.made(), 1)
+		equal(t, "tries", y.crm.tries(), 1)
+	})
+}
+
 // setClock sets our clock, which was so much ahead of the true time, to be so much
 // ahead of it from now on.
 func (y *yard) setClock(seq uint64, before, after time.Duration) {

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"slices"
-	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
@@ -43,7 +42,7 @@ func (j *job) follow() event.Ending {
 	if err != nil {
 		return event.Retry{Err: err}
 	}
-	if first == 0 {
+	if first == nil {
 		return nil
 	}
 	if m.Kind != "deleted_client" {
@@ -51,19 +50,19 @@ func (j *job) follow() event.Ending {
 		j.ev.Detached = true
 		j.mu.Unlock()
 	}
-	return event.Snooze{Until: time.Now().Add(shortest), Why: "goes on with what event " + id(int64(first)) + " began"}
+	return event.Snooze{Until: first.NextAt, Why: "goes on with what event " + id(int64(first.Seq)) + " began"} // by the shortest at least
 }
 
 // unsettled returns an event that came before this one, is still pending and is
-// what same looks for; 0 if there is none.
-func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool) (first uint64, err error) {
+// what same looks for; nil if there is none.
+func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool) (first *event.Event, err error) {
 	f.Connection, f.Source, f.State, f.Before = j.c.Name, event.Jivo, event.Pending, j.seq
 	err = j.d.store.View(func(tx *store.Tx) error {
 		for {
 			evs, next, err := tx.Events(f)
 			for _, ev := range evs {
 				if same(tx, ev) {
-					first = ev.Seq
+					first = ev
 					return nil
 				}
 			}
@@ -87,5 +86,5 @@ func (j *job) underWay(rule string) (bool, error) {
 			return ch.Op == event.OpCreate && ch.Target == event.OnTask && ch.Rule == rule && (ch.State == event.Open || ch.State == event.Sent)
 		})
 	})
-	return first != 0, err
+	return first != nil, err
 }

@@ -1,43 +1,122 @@
 package delivery
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 // Forget forgets a person: what the store keeps by client, and the texts of
 // their deals and tasks, whose links to amoCRM stay so that nothing is made twice.
-func Forget(tx *store.Tx, conn, client string) error {
-	if err := tx.Forget(conn, client); err != nil {
-		return err
-	}
-	prefix := store.Key(conn, "")
-	var deals, tasks []string
-	err := store.Each(tx, store.Deals, prefix, func(key string, d event.Deal) bool {
-		if d.Client == client && d.Last != nil {
-			deals = append(deals, key)
-		}
-		return true
-	})
+// It takes two commits; a call that failed between them is made good by another.
+func Forget(ctx context.Context, st *store.Store, conn, client string) error {
+	// First their events end, so that no worker adds to the traces afterwards.
+	err := st.Update(ctx, func(tx *store.Tx) error { return tx.Forget(conn, client) })
 	if err != nil {
 		return err
 	}
-	err = store.Each(tx, store.Tasks, prefix, func(key string, t event.JivoTask) bool {
-		if text(t.Last, "client", "client_id") == client {
-			tasks = append(tasks, key)
-		}
-		return true
-	})
+	left, err := tracesOf(st, conn, client)
 	if err != nil {
 		return err
 	}
-	for _, key := range deals {
-		if err := changeRecord(tx, store.Deals, key, func(d *event.Deal) { d.Last = nil }); err != nil {
+	return st.Update(ctx, func(tx *store.Tx) error { return left.erase(tx, math.MaxUint64) })
+}
+
+// forgetClient has the store forget the client of a deleted_client, as of it.
+// Nothing of theirs that came before is under way (follow), and what came after
+// waits in their line.
+func (j *job) forgetClient() error {
+	conn, client, until := j.c.Name, j.client.ID, j.seq
+	left, err := tracesOf(j.d.store, conn, client)
+	if err != nil {
+		return err
+	}
+	j.effect(func(tx *store.Tx) error {
+		if err := tx.ForgetUntil(conn, client, until); err != nil {
+			return err
+		}
+		return left.erase(tx, until)
+	})
+	return nil
+}
+
+// traces are the records of deals and tasks that quote a person, by their keys.
+type traces struct {
+	conn, client string
+	deals, tasks []string
+}
+
+// tracesOf reads through all deals and tasks of a connection, as nothing finds them
+// by client: never inside the writer, whom every webhook waits for.
+func tracesOf(st *store.Store, conn, client string) (traces, error) {
+	left := traces{conn: conn, client: client}
+	err := st.View(func(tx *store.Tx) error {
+		prefix := store.Key(conn, "")
+		err := store.Each(tx, store.Deals, prefix, func(key string, d dealTrace) bool {
+			if d.Client == client && len(d.Last) > 0 {
+				left.deals = append(left.deals, key)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		return store.Each(tx, store.Tasks, prefix, func(key string, t taskTrace) bool {
+			if text(event.Object{"client": t.Last.Client}, "client", "client_id") == client {
+				left.tasks = append(left.tasks, key)
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return left, fmt.Errorf("looking for deals and tasks of a person: %w", err)
+	}
+	return left, nil
+}
+
+// dealTrace and taskTrace are what must be read of an event.Deal and an
+// event.JivoTask to know whose they are.
+type dealTrace struct {
+	Client string          `json:"client"`
+	Last   json.RawMessage `json:"last"`
+}
+
+type taskTrace struct {
+	Last struct {
+		Client any `json:"client"`
+	} `json:"last"`
+}
+
+// erase takes out of the records what they quote, unless they have become
+// another's meanwhile or tell of an event after until.
+func (l traces) erase(tx *store.Tx, until uint64) error {
+	for _, key := range l.deals {
+		d, ok, err := store.Get[event.Deal](tx, store.Deals, key)
+		if err != nil {
+			return err
+		}
+		if !ok || d.Client != l.client || d.At > until {
+			continue
+		}
+		d.Last = nil
+		if err := store.Set(tx, store.Deals, key, d); err != nil {
 			return err
 		}
 	}
-	for _, key := range tasks {
-		if err := changeRecord(tx, store.Tasks, key, func(t *event.JivoTask) { t.Last = nil }); err != nil {
+	for _, key := range l.tasks {
+		t, ok, err := store.Get[event.JivoTask](tx, store.Tasks, key)
+		if err != nil {
+			return err
+		}
+		if !ok || text(t.Last, "client", "client_id") != l.client || t.At > until {
+			continue
+		}
+		t.Last = nil
+		if err := store.Set(tx, store.Tasks, key, t); err != nil {
 			return err
 		}
 	}

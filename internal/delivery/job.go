@@ -242,6 +242,7 @@ func (j *job) putOff(e event.Retry, now time.Time) {
 // save writes the event and the pending effects in one commit. mu is held.
 func (j *job) save(ctx context.Context) error {
 	t := telling{effects: j.effects}
+	var ev event.Event
 	err := j.update(ctx, func(tx *store.Tx) error {
 		if forgotten(tx, j.seq) {
 			return nil // its person was forgotten meanwhile: nothing of them comes back
@@ -249,13 +250,17 @@ func (j *job) save(ctx context.Context) error {
 		if err := t.run(tx); err != nil {
 			return err
 		}
-		return tx.Put(j.ev)
+		ev = *j.ev
+		takeOver(tx, &ev)
+		return tx.Put(&ev)
 	})
 	if err != nil {
 		j.broken = t.panicked(err)
 		return err
 	}
-	j.effects, j.learned = nil, 0
+	if j.effects, j.learned = nil, 0; ev.Seq != 0 {
+		*j.ev = ev
+	}
 	return nil
 }
 
@@ -298,6 +303,18 @@ func forgotten(tx *store.Tx, seq uint64) bool {
 	return err == nil && ev.State == event.Dead && ev.Reason == event.Forgotten
 }
 
+// takeOver puts into an event that is about to be written that it was woken while it
+// was worked. One that has come to its end is then to be mapped anew.
+func takeOver(tx *store.Tx, ev *event.Event) {
+	if stands, err := tx.Event(ev.Seq); err == nil {
+		ev.Woken = ev.Woken || stands.Woken
+	}
+	if ev.Woken && ev.State.Settled() {
+		ev.Changes = slices.Clone(ev.Changes)
+		anew(ev, time.Now())
+	}
+}
+
 // effect adds something the store must learn with the next write.
 func (j *job) effect(do func(*store.Tx) error) {
 	j.mu.Lock()
@@ -315,27 +332,27 @@ func (j *job) checkpoint(ctx context.Context) error {
 // departure is what the store must hold before a request leaves: the event with
 // the given changes sent, and the effects that froze with them. It is taken
 // before the commit, so that no lock of a job is held over an fsync of others.
-func (j *job) departure(keys []string, now time.Time) (ev event.Event, effects []func(*store.Tx) error) {
+func (j *job) departure(keys []string, left moment) (ev event.Event, effects []func(*store.Tx) error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	ev = *j.ev
 	ev.Changes = slices.Clone(ev.Changes)
-	markSent(&ev, keys, now)
+	markSent(&ev, keys, left)
 	return ev, slices.Clone(j.effects)
 }
 
-func (j *job) markSent(keys []string, now time.Time) {
+func (j *job) markSent(keys []string, left moment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.effects, j.learned = nil, 0
-	markSent(j.ev, keys, now)
+	markSent(j.ev, keys, left)
 }
 
-func markSent(ev *event.Event, keys []string, now time.Time) {
+func markSent(ev *event.Event, keys []string, left moment) {
 	ev.Frozen = true
 	for i := range ev.Changes {
 		if ch := &ev.Changes[i]; slices.Contains(keys, ch.Key) {
-			ch.State, ch.SentAt, ch.LookedAt, ch.Looks = event.Sent, now, time.Time{}, 0
+			ch.State, ch.SentAt, ch.Ahead, ch.LookedAt, ch.Looks = event.Sent, left.at, left.ahead, time.Time{}, 0
 		}
 	}
 }

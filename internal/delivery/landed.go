@@ -84,7 +84,7 @@ func (j *job) leadMade(ch event.Change, res amocrm.Result) {
 	}
 	j.mu.Unlock()
 	item := itemOf(ch)
-	lead := j.leadFrom(item, res)
+	lead := j.leadFrom(item, ch.SentAt, res)
 	cid := res.ContactID
 	bare := cid == 0
 	if cid != 0 {
@@ -344,7 +344,9 @@ func (j *job) after(context.Context) event.Ending {
 		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID) })
 	}
 	if j.msg.Kind == "deleted_client" { // last of all, or another effect would bring the person back
-		j.effect(func(tx *store.Tx) error { return Forget(tx, j.c.Name, j.client.ID) })
+		if err := j.forgetClient(); err != nil {
+			return event.Retry{Err: err}
+		}
 	}
 	return event.Finished{}
 }

@@ -33,6 +33,9 @@ func (j *job) findLead(ctx context.Context, find *event.Find, contact *event.Con
 			card, why, err = j.leadToAdopt(ctx)
 		case "open", "open_any", "recent":
 			card, why, err = j.leadOfContact(ctx, by, find, contact)
+			if card == nil && err == nil {
+				card, why, err = j.leadBare(ctx, by, find)
+			}
 		}
 		if err != nil {
 			return nil, event.Match{}, err
@@ -108,10 +111,7 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 	if err != nil {
 		return nil, "", err
 	}
-	pipeline := int64(0)
-	if p, ok := j.c.Account.Dict().Pipeline(find.Pipeline); ok && find.Pipeline != "" && by != "open_any" {
-		pipeline = p.ID
-	}
+	pipeline := j.narrowed(by, find)
 	var best *event.LeadCard
 	for _, l := range leads {
 		if pipeline != 0 && l.Lead.PipelineID != pipeline {
@@ -138,6 +138,33 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 		return best, "the newest of the contact's leads that count", nil
 	}
 	return best, "the contact's lead", nil
+}
+
+// leadBare is the client's newest open lead of a deal that was made before anybody had
+// described them: theirs, though no contact says so yet.
+func (j *job) leadBare(ctx context.Context, by string, find *event.Find) (*event.LeadCard, string, error) {
+	pipeline := j.narrowed(by, find)
+	for _, l := range slices.Backward(slices.Clone(j.client.Leads)) {
+		if !l.Bare || l.Deal == "" {
+			continue
+		}
+		card, err := j.leadCard(ctx, l.LeadID)
+		if err != nil {
+			return nil, "", err
+		}
+		if card != nil && !card.Lead.Closed() && (pipeline == 0 || card.Lead.PipelineID == pipeline) {
+			return card, "the lead of the client's deal, made without a contact", nil
+		}
+	}
+	return nil, "", nil
+}
+
+// narrowed is the pipeline a finder looks in, 0 if any.
+func (j *job) narrowed(by string, find *event.Find) int64 {
+	if p, ok := j.c.Account.Dict().Pipeline(find.Pipeline); ok && find.Pipeline != "" && by != "open_any" {
+		return p.ID
+	}
+	return 0
 }
 
 // newer: an open lead before a closed one, then the newest, then the highest id.

@@ -42,7 +42,7 @@ func clientKey(m *jivo.Message) string {
 		return m.Client
 	}
 	if m.Chat != "" {
-		return "chat-" + m.Chat
+		return event.ChatPerson(m.Chat)
 	}
 	return ""
 }
@@ -137,8 +137,8 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 			return nil, err
 		}
 	}
-	if c.FirstTouch != nil && at.Sub(c.FirstTouch.At) > j.c.AnonymousHold {
-		c.FirstTouch, c.Held, changed = nil, nil, true
+	if c.Lapse(at, j.c.AnonymousHold) {
+		changed = true
 	}
 	// Only an anonymous visitor's first touch is held: who can be written to
 	// amoCRM brings their own along with each event.
@@ -249,15 +249,32 @@ func (j *job) revive(tx *store.Tx, c *event.Client) error {
 	return nil
 }
 
-// wake makes an event pending again, to be mapped anew; nil if it was purged meanwhile.
+// wake has an event mapped anew, at once and returned, or once the list that is being
+// carried out is done (takeOver). What was purged, if but its body, is left as it is:
+// whoever looks for a lead of the client finds a bare one all the same (leadBare).
 func wake(tx *store.Tx, seq uint64, at time.Time) (*event.Event, error) {
 	ev, err := tx.Event(seq)
-	if err != nil {
+	if err != nil || tx.Body(seq) == nil {
 		return nil, nil
 	}
-	ev.State, ev.Reason, ev.Detail, ev.NextAt, ev.SettledAt = event.Pending, "", "", at, time.Time{}
-	ev.Frozen, ev.Detached, ev.Overdue = false, false, false
+	if ev.Frozen && !ev.State.Settled() {
+		ev.Woken = true
+		return nil, tx.Put(ev)
+	}
+	anew(ev, at)
 	return ev, tx.Put(ev)
+}
+
+// anew makes an event pending, to be mapped anew. Notes, calls and tasks that are not
+// there yet wait for their place: what they tell is remembered as told.
+func anew(ev *event.Event, at time.Time) {
+	ev.State, ev.Reason, ev.Detail, ev.NextAt, ev.SettledAt = event.Pending, "", "", at, time.Time{}
+	ev.Frozen, ev.Detached, ev.Overdue, ev.Woken = false, false, false, false
+	for i := range ev.Changes {
+		if ch := &ev.Changes[i]; ch.State == event.Open && ch.Op == event.OpCreate && !isCore(*ch) {
+			ch.State, ch.Error = event.Dropped, displaced
+		}
+	}
 }
 
 // names of the dictionary records.

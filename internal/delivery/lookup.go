@@ -21,7 +21,7 @@ import (
 func (j *job) lookUp(ctx context.Context, i int) (res amocrm.Result, with []int, found bool, err error) {
 	ch := j.ev.Changes[i]
 	with = []int{i}
-	since := ch.SentAt.Add(-clockSlack).Unix() // amoCRM's clock, or as good as that (Account.now)
+	since := j.madeSince(ch).Unix()
 	switch {
 	case ch.Op == event.OpCreate && ch.Target == event.OnLead:
 		if c := j.change(event.OpCreate, event.OnContact); c >= 0 && j.ev.Changes[c].State == event.Sent {

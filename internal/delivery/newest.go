@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -24,6 +25,9 @@ type reading[T any] struct {
 	err   error
 }
 
+// errUnread is what a list is that its reader did not bring to an end: it panicked.
+var errUnread = errors.New("delivery: the list was not read")
+
 // reach is how much further back than asked a list goes, so that others in doubt
 // about the same minutes find theirs in it.
 const reach = 60
@@ -34,11 +38,11 @@ func (s *shared[T]) get(ctx context.Context, since int64, notBefore time.Time, r
 	s.mu.Lock()
 	r := s.last
 	if r == nil || r.since > since || r.began.Before(notBefore) || r.failed() {
-		r = &reading[T]{since: since - reach, began: time.Now(), done: make(chan struct{})}
+		r = &reading[T]{since: since - reach, began: time.Now(), done: make(chan struct{}), err: errUnread}
 		s.last = r
 		s.mu.Unlock()
+		defer close(r.done)
 		r.list, r.err = read(ctx, r.since)
-		close(r.done)
 		return r.list, r.err
 	}
 	s.mu.Unlock()

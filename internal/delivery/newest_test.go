@@ -49,3 +49,27 @@ func TestShared_AnOlderListIsNotBelieved(t *testing.T) {
 		}
 	})
 }
+
+// A reader that panics leaves nobody waiting, and its list says nothing: whoever
+// waited for it reads for themselves, and so does who comes next.
+func TestShared_AReaderThatPanicsLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shared[int]
+		now := time.Now()
+		go func() {
+			defer func() { _ = recover() }()
+			_, _ = s.get(t.Context(), 1000, now, func(context.Context, int64) ([]int, error) {
+				time.Sleep(time.Second)
+				panic("a bug")
+			})
+		}()
+		synctest.Wait()
+		for _, who := range []string{"who waited", "who comes next"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			list, err := s.get(ctx, 1000, now, func(context.Context, int64) ([]int, error) { return []int{1}, nil })
+			if cancel(); err != nil || len(list) != 1 {
+				t.Errorf("%s got %v, %v", who, list, err)
+			}
+		}
+	})
+}

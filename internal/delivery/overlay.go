@@ -3,6 +3,7 @@ package delivery
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
@@ -10,12 +11,13 @@ import (
 )
 
 // leadFrom is the lead a create item made, as far as the bridge can tell
-// without reading it: what was not sent has amoCRM's default
-// (amocrm-api.md §4.2).
-func (j *job) leadFrom(item map[string]any, res amocrm.Result) event.Lead {
+// without reading it: what was not sent has amoCRM's default, and where the answer
+// does not date it, it is as old as the request (amocrm-api.md §4.2).
+func (j *job) leadFrom(item map[string]any, sentAt time.Time, res amocrm.Result) event.Lead {
 	l := event.Lead{ID: res.ID, UpdatedAt: res.UpdatedAt, Partial: true}
-	if l.UpdatedAt == 0 {
-		l.UpdatedAt = j.c.Account.CRM.ServerTime().Unix() - 1 // its own hook is newer, whichever comes first
+	if l.UpdatedAt == 0 { // its own hook, and what a robot does to it before the answer comes, is newer
+		a := j.c.Account // whose clock may be known since the answer only
+		l.UpdatedAt = min(a.theirs(sentAt).Unix(), a.CRM.ServerTime().Unix()) - 1
 	}
 	l.CreatedAt = l.UpdatedAt
 	dict := j.c.Account.Dict()

@@ -358,17 +358,23 @@ func (j *job) inWords(f *found) (crm event.CRM) {
 
 // mergeReplay keeps what an earlier run of the event has already made: a replay
 // maps anew, sends updates again and never repeats a settled create, note, task
-// or call, unless it was asked to.
+// or call, unless it was asked to. What was refused and is not asked for anew is
+// kept as well: nothing else tells of it.
 func mergeReplay(ev *event.Event, fresh []event.Change) []event.Change {
+	was := slices.DeleteFunc(slices.Clone(ev.Changes), func(ch event.Change) bool {
+		return isRefused(ch) && slices.ContainsFunc(fresh, func(f event.Change) bool {
+			return f.Op == ch.Op && f.Target == ch.Target && f.Rule == ch.Rule
+		})
+	})
 	if ev.Again {
 		for i := range fresh {
 			fresh[i].Key += "#" + id(int64(ev.Replays))
 		}
-		return append(slices.Clone(ev.Changes), fresh...)
+		return append(was, fresh...)
 	}
 	old := map[string]event.Change{}
-	for _, ch := range ev.Changes {
-		if ch.Op != event.OpUpdate && (ch.State == event.Settled || ch.State == event.Sent) {
+	for _, ch := range was {
+		if ch.Op != event.OpUpdate && (ch.State == event.Settled || ch.State == event.Sent || isRefused(ch)) {
 			old[ch.Key] = ch
 		}
 	}
@@ -379,7 +385,7 @@ func mergeReplay(ev *event.Event, fresh []event.Change) []event.Change {
 		}
 	}
 	var kept []event.Change
-	for _, ch := range ev.Changes {
+	for _, ch := range was {
 		if _, ok := old[ch.Key]; ok {
 			kept = append(kept, ch)
 		}

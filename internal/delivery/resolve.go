@@ -89,37 +89,91 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 	if by == "email" {
 		key = "e:" + value
 	}
-	var ids []int64
+	query := value
+	if by == "phone" {
+		query = phone.National(value, j.c.Region)
+	}
+	cards, asked, err := j.listed(ctx, query, key)
+	if err != nil || len(cards) > 0 {
+		return cards, "contact directory", err
+	}
+	now := time.Now()
+	if asked || j.c.Account.misses.has(key, now) || j.directorySuffices() {
+		return nil, "contact directory", nil
+	}
+	if cards, err = j.searched(ctx, query, key); err == nil && len(cards) == 0 {
+		j.c.Account.misses.add(key, now)
+	}
+	return cards, "search", err
+}
+
+// "no@mail.ru" may stand on hundreds of contacts.
+const (
+	// readAlone is how many of those are read each by a request of its own.
+	readAlone = 3
+	// manyContacts is how many of them are read, newest first, or asked for their
+	// leads, latest updated first.
+	manyContacts = 50
+)
+
+// listed returns the contacts that carry a key by the contact directory. If of the
+// newest of them too little is known, they are read: a few alone, many by one
+// search. asked says that the search was made.
+func (j *job) listed(ctx context.Context, query, key string) (cards []*event.ContactCard, asked bool, err error) {
+	var ids, unread []int64
 	err = j.d.store.View(func(tx *store.Tx) error {
 		ids = tx.ContactsBy(j.c.Account.Host, key)
 		return nil
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, false, err
 	}
-	for _, id := range ids {
-		card, err := j.contactCard(ctx, id)
-		if err != nil {
-			return nil, "", err
-		}
+	add := func(card *event.ContactCard) {
 		if card != nil && slices.Contains(directoryKeys(card.Contact, j.c.Region), key) {
 			cards = append(cards, card)
 		}
 	}
-	if len(cards) > 0 {
-		return cards, "contact directory", nil
+	for i, id := range slices.Backward(ids) {
+		card, fresh, err := j.knownContact(id)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case fresh && card.Contact.Deleted:
+			j.dropContact(id)
+		case fresh:
+			add(&card)
+		case len(ids)-i <= manyContacts:
+			unread = append(unread, id)
+		}
 	}
+	if asked = len(unread) > readAlone; asked {
+		hits, err := j.searched(ctx, query, key)
+		if err != nil {
+			return nil, false, err
+		}
+		hit := make(map[int64]bool, len(hits))
+		for _, c := range hits {
+			hit[c.Contact.ID] = true
+		}
+		cards = append(slices.DeleteFunc(cards, func(c *event.ContactCard) bool { return hit[c.Contact.ID] }), hits...)
+		unread = slices.DeleteFunc(unread, func(id int64) bool { return hit[id] })
+	}
+	for _, id := range unread[:min(len(unread), readAlone)] {
+		card, err := j.contactCard(ctx, id)
+		if err != nil {
+			return nil, false, err
+		}
+		add(card)
+	}
+	return cards, asked, nil
+}
+
+// searched returns the contacts that amoCRM's search finds and that carry a key.
+func (j *job) searched(ctx context.Context, query, key string) (cards []*event.ContactCard, err error) {
 	began := time.Now()
-	if j.c.Account.misses.has(key, began) || j.directorySuffices() {
-		return nil, "contact directory", nil
-	}
-	query := value
-	if by == "phone" {
-		query = phone.National(value, j.c.Region)
-	}
 	contacts, err := j.crm().SearchContacts(ctx, query, j.urgency())
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for _, c := range contacts {
 		keys := directoryKeys(c, j.c.Region)
@@ -130,10 +184,7 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 		cards = append(cards, card)
 		j.learnContact(card, keys)
 	}
-	if len(cards) == 0 {
-		j.c.Account.misses.add(key, began)
-	}
-	return cards, "search", nil
+	return cards, nil
 }
 
 // How many waiting events say that work is waiting: then a miss in the contact
@@ -203,42 +254,76 @@ func (j *job) choose(ctx context.Context, cards []*event.ContactCard) (*event.Co
 		}
 		return int(a.Contact.ID - b.Contact.ID)
 	})
-	for _, c := range cards {
-		leads, err := j.leadsOf(ctx, c.Contact.LeadIDs)
-		if err != nil {
-			return nil, "", err
-		}
-		if slices.ContainsFunc(leads, func(l *event.LeadCard) bool { return !l.Lead.Closed() }) {
-			return c, note + " the one with an open lead", nil
-		}
+	c, err := j.withOpenLead(ctx, cards[:min(len(cards), manyContacts)])
+	switch {
+	case err != nil:
+		return nil, "", err
+	case c != nil:
+		return c, note + " the one with an open lead", nil
 	}
 	return cards[0], note + " the latest updated", nil
+}
+
+// withOpenLead returns the first of the contacts that has an open lead, nil if none
+// has. Their leads are read together, as many as are looked at for one contact.
+func (j *job) withOpenLead(ctx context.Context, cards []*event.ContactCard) (*event.ContactCard, error) {
+	for len(cards) > 0 {
+		ids, n := slices.Clone(cards[0].Contact.LeadIDs), 1
+		for n < len(cards) && len(ids)+len(cards[n].Contact.LeadIDs) <= manyLeads {
+			ids = append(ids, cards[n].Contact.LeadIDs...)
+			n++
+		}
+		known, err := j.leadsOf(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		open := map[int64]bool{}
+		for _, l := range known {
+			open[l.Lead.ID] = !l.Lead.Closed()
+		}
+		for _, c := range cards[:n] {
+			if slices.ContainsFunc(c.Contact.LeadIDs, func(id int64) bool { return open[id] }) {
+				return c, nil
+			}
+		}
+		cards = cards[n:]
+	}
+	return nil, nil
 }
 
 // contactCard returns what is known of a contact, read anew if that is too old
 // to count; nil if amoCRM has it no more, in which case its links are dropped.
 func (j *job) contactCard(ctx context.Context, contactID int64) (*event.ContactCard, error) {
-	var card event.ContactCard
+	card, fresh, err := j.knownContact(contactID)
+	switch {
+	case err != nil:
+		return nil, err
+	case fresh && card.Contact.Deleted:
+		j.dropContact(contactID)
+		return nil, nil
+	case fresh:
+		return &card, nil
+	}
+	return j.readContact(ctx, contactID, card)
+}
+
+// knownContact returns what is written down of a contact; fresh says whether that
+// is new enough to count. That it was deleted always is.
+func (j *job) knownContact(contactID int64) (card event.ContactCard, fresh bool, err error) {
 	var ok bool
-	err := j.d.store.View(func(tx *store.Tx) (err error) {
+	err = j.d.store.View(func(tx *store.Tx) (err error) {
 		card, ok, err = store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return card, false, err
 	}
 	if j.leadsThen == nil {
 		j.leadsThen = map[int64][]int64{}
 	}
 	j.leadsThen[contactID] = slices.Clone(card.Contact.LeadIDs)
-	if ok && card.Contact.Deleted {
-		j.dropContact(contactID)
-		return nil, nil
-	}
-	if ok && !card.Dirty && time.Since(card.ReadAt) < j.c.Refresh {
-		return &card, nil
-	}
-	return j.readContact(ctx, contactID, card)
+	fresh = ok && (card.Contact.Deleted || !card.Dirty && time.Since(card.ReadAt) < j.c.Refresh)
+	return card, fresh, nil
 }
 
 func (j *job) readContact(ctx context.Context, contactID int64, card event.ContactCard) (*event.ContactCard, error) {
@@ -371,7 +456,7 @@ func (j *job) clientMarker() string { return items.ClientToken(j.client.ID, j.c.
 
 func id(n int64) string { return strconv.FormatInt(n, 10) }
 
-// sameLine reports whether s is one of the names, as people compare names.
+// sameName reports whether two names are one, as people compare names.
 func sameName(a, b string) bool {
 	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
 }

@@ -45,7 +45,8 @@ type fakeCRM struct {
 	writes    []amocrm.Write // that landed
 	tried     int
 	searches  int
-	leadReads int // of one lead
+	unindexed map[int64]bool // contacts that a search does not find yet
+	leadReads int            // of one lead
 	paused    bool
 	skew      time.Duration  // its clock minus ours
 	told      *time.Duration // what its last answer told of that; nil: the truth
@@ -136,7 +137,7 @@ func (f *fakeCRM) land(w amocrm.Write) amocrm.Result {
 			f.contacts[res.ContactID] = made
 		}
 		f.leads[l.ID] = l
-		res.ID = l.ID
+		res.ID, res.UpdatedAt = l.ID, 0 // the answer does not tell (amocrm-api.md §4.2)
 	case amocrm.PostCompanies:
 		res.ID = f.id()
 	case amocrm.PostContacts:
@@ -205,7 +206,7 @@ func (f *fakeCRM) SearchContacts(_ context.Context, query string, _ amocrm.Prior
 	f.searches++
 	for _, c := range f.contacts {
 		for _, v := range slices.Concat(c.Phones, c.Emails) {
-			if strings.Contains(v.Text, query) {
+			if strings.Contains(v.Text, query) && !f.unindexed[c.ID] {
 				out = append(out, c)
 				break
 			}
@@ -448,6 +449,13 @@ func (y *yard) view(fn func(tx *store.Tx)) {
 func (y *yard) update(fn func(tx *store.Tx) error) {
 	y.t.Helper()
 	if err := y.st.Update(context.Background(), fn); err != nil {
+		y.t.Fatal(err)
+	}
+}
+
+func (y *yard) forget(client string) {
+	y.t.Helper()
+	if err := Forget(context.Background(), y.st, shop, client); err != nil {
 		y.t.Fatal(err)
 	}
 }

@@ -95,8 +95,9 @@ func (c *LeadCard) ApplyThin(pipeline, status int64, at time.Time) {
 // ApplyRead takes over a lead read from the API at the given time. Dirt that
 // arose after the read began stays.
 func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
-	if l.UpdatedAt < c.Lead.UpdatedAt {
-		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook
+	since := c.ReadAt.After(began) && l.UpdatedAt == c.Lead.UpdatedAt // which of the two came later in that second?
+	if l.UpdatedAt < c.Lead.UpdatedAt || since && (l.StatusID != c.Lead.StatusID || l.PipelineID != c.Lead.PipelineID) {
+		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook or the write
 		return
 	}
 	late := c.DirtyAt.After(began)
@@ -184,8 +185,8 @@ func (c *LeadCard) stage(l Lead, at time.Time) {
 	c.Lead = next.closedSince(c.Lead, at.Unix())
 }
 
-// note adds the differences between two states to the history. Own writes never
-// come here as differences: they are in the card before their echo arrives.
+// note adds the differences between two states to the history. An own write is
+// among them only where its hook came before its answer; Disown takes it back.
 func (c *LeadCard) note(old, now Lead, at time.Time) {
 	if now.StatusID != 0 && old.StatusID != 0 && (now.StatusID != old.StatusID || (now.PipelineID != 0 && now.PipelineID != old.PipelineID)) {
 		c.StageSince = at.Unix()

@@ -303,3 +303,27 @@ func TestState_SettledAreThree(t *testing.T) {
 		}
 	}
 }
+
+// A read that was under way while the bridge moved the lead may tell of the time
+// before, in the same second.
+func TestLeadCard_ReadBegunBeforeAnOwnWriteDoesNotUndoIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		began time.Time
+		stage int64 // as read
+		want  int64
+		dirty bool
+	}{
+		"begun before, tells of another stage": {t0, 11, 12, true},
+		"begun before, tells of the same":      {t0, 12, 12, false},
+		"begun after":                          {t0.Add(2 * time.Second), 13, 13, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			card := known()
+			card.ApplyOwn(hook(101, func(l *Lead) { l.StatusID = 12 }), t0.Add(time.Second))
+			card.ApplyRead(hook(101, func(l *Lead) { l.StatusID = c.stage }), c.began)
+			if card.Lead.StatusID != c.want || card.Dirty != c.dirty {
+				t.Errorf("stage %d, dirty %v; want %d, %v", card.Lead.StatusID, card.Dirty, c.want, c.dirty)
+			}
+		})
+	}
+}

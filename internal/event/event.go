@@ -102,6 +102,9 @@ type Event struct {
 	// Detached says contact and lead are settled, so that later events of the
 	// line no longer wait for this one (product.md §8.3).
 	Detached bool `json:"detached,omitempty"`
+	// Woken says the client was described while the frozen list was being carried
+	// out: once that is done, the event is mapped anew.
+	Woken bool `json:"woken,omitempty"`
 
 	Coercions []string    `json:"coercions,omitempty"`
 	Warnings  []string    `json:"warnings,omitempty"`

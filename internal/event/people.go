@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Client is the bridge's picture of one Jivo client of one connection, fed by
 // every event that describes them, with the links to amoCRM.
@@ -31,6 +35,31 @@ type Client struct {
 	ReceivedAt time.Time `json:"received_at,omitzero"` // newest event that described them
 	Seq        uint64    `json:"seq,omitempty"`        // newest event that described them and was not imported
 }
+
+// Lapse drops what was held for the time the client would tell who they are, and is
+// older at the given time than it may be: the first touch, and what they said. It
+// reports whether there was any.
+func (c *Client) Lapse(at time.Time, keep time.Duration) bool {
+	lapsed := func(since time.Time) bool { return at.Sub(since) > keep }
+	touch := c.FirstTouch != nil && lapsed(c.FirstTouch.At)
+	if touch {
+		c.FirstTouch = nil
+	}
+	held := len(c.Held)
+	c.Held = slices.DeleteFunc(c.Held, func(h Held) bool { return lapsed(h.At) })
+	return touch || len(c.Held) < held
+}
+
+// chatPerson begins the id of a person who is known by a chat alone.
+const chatPerson = "chat-"
+
+// ChatPerson is the client id under which the picture of a visitor without a
+// number is kept: there is a person behind the chat all the same.
+func ChatPerson(chat string) string { return chatPerson + chat }
+
+// ChatOfPerson is the chat such a client id was made of; ok is false for a
+// client with a number.
+func ChatOfPerson(client string) (chat string, ok bool) { return strings.CutPrefix(client, chatPerson) }
 
 // Agent is a Jivo agent. CRM-stream events know only the ID.
 type Agent struct {

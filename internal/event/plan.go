@@ -188,8 +188,10 @@ type Change struct {
 	Marker     string          `json:"marker,omitempty"` // what a look-up compares: marker token, uniq or text
 	Jivo       string          `json:"jivo,omitempty"`   // Jivo id the made entity is remembered under (task)
 
-	SentAt   time.Time `json:"sent_at,omitzero"`   // before the request left: by our clock, or amoCRM's where ours is off
-	LookedAt time.Time `json:"looked_at,omitzero"` // last look-up that did not find it
-	Looks    int       `json:"looks,omitempty"`
-	Error    string    `json:"error,omitempty"`
+	SentAt time.Time `json:"sent_at,omitzero"` // before the request left: by our clock, or amoCRM's where ours is off
+	// Ahead is by how much SentAt was ahead of our clock then.
+	Ahead    time.Duration `json:"ahead,omitempty"`
+	LookedAt time.Time     `json:"looked_at,omitzero"` // last look-up that did not find it
+	Looks    int           `json:"looks,omitempty"`
+	Error    string        `json:"error,omitempty"`
 }

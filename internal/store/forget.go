@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"math"
 	"strconv"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -16,9 +17,19 @@ import (
 // digests and stay, so that a redelivery does nothing. Pages of the file that
 // held the data are reused later; `bridge compact` removes them at once.
 //
+// Of a person without a number (event.ChatPerson) the events are those of the
+// chat that name no client.
+//
 // A worker that has one of the events in hand must read it again in the
 // transaction that settles it, or it would write back what was dropped.
 func (t *Tx) Forget(connection, client string) error {
+	return t.ForgetUntil(connection, client, math.MaxUint64)
+}
+
+// ForgetUntil is Forget as of the event seq, by which the person was deleted:
+// what came after it stays, and is worked as that of somebody new. Only a repeat
+// loses its body all the same, which is of no use but could tell of the person.
+func (t *Tx) ForgetUntil(connection, client string, seq uint64) error {
 	if client == "" {
 		return errors.New("a client without an id")
 	}
@@ -27,12 +38,15 @@ func (t *Tx) Forget(connection, client string) error {
 		return err
 	}
 	chats := map[string]bool{}
+	if chat, ok := event.ChatOfPerson(client); ok {
+		chats[chat] = true
+	}
 	if old != nil {
 		if err := t.dropClient(connection, old, chats); err != nil {
 			return err
 		}
 	}
-	if err := t.forgetEvents(connection, client, chats); err != nil {
+	if err := t.forgetEvents(connection, client, seq, chats); err != nil {
 		return err
 	}
 	if err := t.dropRecords(Key(connection, "client", client)); err != nil {
@@ -94,12 +108,20 @@ func (t *Tx) stripDeal(connection, deal string) error {
 	return Set(t, Deals, Key(connection, deal), d)
 }
 
-// forgetEvents strips a client's events and ends those that wait.
-func (t *Tx) forgetEvents(connection, client string, chats map[string]bool) error {
-	for _, key := range t.keys(bucketByClient, prefix(connection, client)) {
+// forgetEvents strips a client's events up to the event until, and ends those
+// that wait.
+func (t *Tx) forgetEvents(connection, client string, until uint64, chats map[string]bool) error {
+	keys := t.keys(bucketByClient, prefix(connection, client))
+	if chat, ok := event.ChatOfPerson(client); ok {
+		keys = append(keys, t.keys(bucketByChat, prefix(connection, chat))...)
+	}
+	for _, key := range keys {
 		ev, err := t.Event(seqAt([]byte(key)))
 		if err != nil {
 			return err
+		}
+		if ev.Client != "" && ev.Client != client || ev.Seq > until && ev.Reason != event.Duplicate {
+			continue
 		}
 		if ev.Chat != "" {
 			chats[ev.Chat] = true

@@ -163,3 +163,69 @@ func TestForget_HoldsForWhatIsDeliveredAgain(t *testing.T) {
 		}
 	})
 }
+
+// A person deleted by an event begins anew with what came after it.
+func TestForget_UntilTheEventThatDeletedThem(t *testing.T) {
+	s := open(t, Options{})
+	in := personal(event.Pending)
+	in.Dedup = event.Dedup{Key: "chat_accepted|7|", Value: "x"}
+	first := mustAppend(t, s, in)
+	settle(t, s, first.Seq, event.Done, t0)
+	deletion, repeat, after := mustAppend(t, s, incoming("7")), mustAppend(t, s, in), mustAppend(t, s, incoming("7"))
+	parked := incoming("7")
+	parked.Event.State = event.Parked
+	later := mustAppend(t, s, parked)
+	update(t, s, func(tx *Tx) error { return tx.ForgetUntil("shop", "7", deletion.Seq) })
+	view(t, s, func(tx *Tx) {
+		for seq, kept := range map[uint64]bool{first.Seq: false, deletion.Seq: false, repeat.Seq: false, after.Seq: true, later.Seq: true} {
+			if (tx.Body(seq) != nil) != kept {
+				t.Errorf("the body of event %d: kept is not %v", seq, kept)
+			}
+		}
+	})
+	for seq, want := range map[uint64]event.State{first.Seq: event.Done, deletion.Seq: event.Dead, repeat.Seq: event.Skipped, after.Seq: event.Pending, later.Seq: event.Parked} {
+		if ev := read(t, s, seq); ev.State != want {
+			t.Errorf("event %d is %s, want %s", seq, ev.State, want)
+		}
+	}
+	verifyIndexes(t, s)
+}
+
+// Events of a chat whose visitor has no number name no client.
+func TestForget_OfOneKnownByTheirChatAlone(t *testing.T) {
+	s := open(t, Options{})
+	of := func(client, chat string) uint64 {
+		in := incoming(client)
+		in.Event.Chat = chat
+		return mustAppend(t, s, in).Seq
+	}
+	theirs, withNumber, elsewhere := of("", "c1"), of("7", "c1"), of("", "c2")
+	update(t, s, func(tx *Tx) error {
+		for _, chat := range []string{"c1", "c2"} {
+			if err := Set(tx, Chats, Key("shop", chat), event.Chat{ID: chat}); err != nil {
+				return err
+			}
+		}
+		return tx.PutClient("shop", &event.Client{ID: event.ChatPerson("c1"), Name: canary})
+	})
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", event.ChatPerson("c1")) })
+	view(t, s, func(tx *Tx) {
+		for seq, kept := range map[uint64]bool{theirs: false, withNumber: true, elsewhere: true} {
+			if (tx.Body(seq) != nil) != kept {
+				t.Errorf("the body of event %d: kept is not %v", seq, kept)
+			}
+		}
+		for chat, kept := range map[string]bool{"c1": false, "c2": true} {
+			if _, ok, _ := Get[event.Chat](tx, Chats, Key("shop", chat)); ok != kept {
+				t.Errorf("the record of %s: kept is not %v", chat, kept)
+			}
+		}
+		if tx.HasClient("shop", event.ChatPerson("c1")) {
+			t.Error("the picture is left")
+		}
+	})
+	if read(t, s, withNumber).State != event.Pending || read(t, s, theirs).Reason != event.Forgotten {
+		t.Error("the wrong events were ended")
+	}
+	verifyIndexes(t, s)
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
@@ -13,7 +14,7 @@ import (
 // Retention says how long things are kept; zero: for ever.
 type Retention struct {
 	Events time.Duration // done and skipped events, since they settled
-	Bodies time.Duration // bodies of done and skipped events; a dead one keeps its body, or it could not be replayed
+	Bodies time.Duration // bodies of done and skipped events, and what was written out of them; a dead one keeps both, or it could not be replayed
 	Dead   time.Duration // dead events, since they died
 	Dedup  time.Duration // dedup keys, since last seen; less than 30 days counts as 30 (product.md §8.2)
 }
@@ -81,9 +82,14 @@ func (g *purge) staleBody(ev *event.Event) bool {
 }
 
 // young reports whether an event is so young that neither it nor, by all
-// likelihood, what came after it can be stale.
+// likelihood, what came after it can be stale. When an imported one was received
+// says nothing of its place in the journal; when it settled does.
 func (g *purge) young(ev *event.Event, keep time.Duration) bool {
-	return !g.before(ev.ReceivedAt, keep) && !ev.ReceivedAt.After(g.now.Add(clockSlack))
+	at := ev.ReceivedAt
+	if ev.Imported {
+		at = settledAt(ev)
+	}
+	return !g.before(at, keep) && !at.After(g.now.Add(clockSlack))
 }
 
 func (g *purge) bodies(ctx context.Context) error {
@@ -92,8 +98,24 @@ func (g *purge) bodies(ctx context.Context) error {
 	}
 	return g.sweep(ctx, bucketBodies, g.p.Bodies, g.staleBody, func(t *Tx, ev *event.Event, did *PurgeStats) error {
 		did.Bodies++
-		return t.DropBody(ev.Seq)
+		return t.dropTexts(ev)
 	})
+}
+
+// dropTexts removes an event's body and what its changes quote of it: without the
+// body it is never mapped anew, and what is settled is only told by its ids.
+func (t *Tx) dropTexts(ev *event.Event) error {
+	if err := t.DropBody(ev.Seq); err != nil {
+		return err
+	}
+	quotes := func(c event.Change) bool { return len(c.Item) > 0 || c.Marker != "" }
+	if !slices.ContainsFunc(ev.Changes, quotes) {
+		return nil
+	}
+	for i := range ev.Changes {
+		ev.Changes[i].Item, ev.Changes[i].Marker = nil, ""
+	}
+	return t.record(ev)
 }
 
 func (g *purge) events(ctx context.Context) error {

@@ -74,6 +74,40 @@ func TestPurge_ByAgeAndState(t *testing.T) {
 	}
 }
 
+// What was written out of a body goes with it: a change keeps a transcript twice.
+// Which entities were made stays; of a dead event all stays, or it could not go on.
+func TestPurge_TextsGoWithTheBody(t *testing.T) {
+	s := open(t, Options{})
+	seqs := map[event.State]uint64{}
+	for _, state := range []event.State{event.Done, event.Skipped, event.Dead, event.Pending} {
+		in := personal(state)
+		in.Event.SettledAt = t0
+		in.Event.Changes = append(in.Event.Changes, event.Change{Key: "2", State: event.Dropped, Marker: canary}, event.Change{Key: "3", State: event.Settled, AmoID: 8})
+		seqs[state] = mustAppend(t, s, in).Seq
+	}
+	purgeAt(t, s, usual, t0.Add(7*day))
+	if ev := read(t, s, seqs[event.Done]); len(ev.Changes[0].Item) == 0 {
+		t.Error("the texts went before the body")
+	}
+	purgeAt(t, s, usual, t0.Add(8*day))
+	for state, seq := range seqs {
+		kept := state == event.Dead || state == event.Pending
+		ev := read(t, s, seq)
+		if got := len(ev.Changes[0].Item) > 0 && ev.Changes[0].Marker != "" && ev.Changes[1].Marker != ""; got != kept {
+			t.Errorf("%s: texts kept is %v", state, got)
+		}
+		if got := len(ev.Changes[0].Item) > 0 || ev.Changes[0].Marker != "" || ev.Changes[1].Marker != ""; got != kept {
+			t.Errorf("%s: texts left: %+v", state, ev.Changes)
+		}
+		if ev.Changes[0].AmoID != 6 || ev.Changes[2].AmoID != 8 || ev.Changes[0].Key == "" || ev.BodySize == 0 || ev.Lead.ID != 6 {
+			t.Errorf("%s: what was done is gone: %+v", state, ev)
+		}
+	}
+	if got := purgeAt(t, s, usual, t0.Add(9*day)); got != (PurgeStats{}) {
+		t.Errorf("purged once more: %+v", got)
+	}
+}
+
 func TestPurge_DedupKeysOutliveTheirEvents(t *testing.T) {
 	now := t0
 	s := open(t, Options{Now: func() time.Time { return now }})
@@ -177,6 +211,27 @@ func TestPurge_FindsTheOldBetweenAndStopsAtTheYoung(t *testing.T) {
 	fill(t, s, 1, func(int, *event.Incoming) {})
 	if got := purgeAt(t, s, Retention{Events: 30 * day}, t0.Add(31*day)); got.Events != 0 {
 		t.Errorf("read on through the young: %+v", got)
+	}
+}
+
+// Imported events were received long ago and stand among the young: history that
+// settled lately is not read through at every purge.
+func TestPurge_StopsAtImportedHistory(t *testing.T) {
+	s := open(t, Options{})
+	imported := func(settled time.Time) func(int, *event.Incoming) {
+		return func(_ int, in *event.Incoming) {
+			in.Event.Imported, in.Event.ReceivedAt, in.Event.SettledAt = true, t0.Add(-1000*day), settled
+		}
+	}
+	fill(t, s, purgeSlice-1, imported(t0.Add(30*day)))
+	fill(t, s, 1, imported(t0))
+	if got := purgeAt(t, s, Retention{Events: 30 * day}, t0.Add(31*day)); got.Events != 1 {
+		t.Errorf("removed %+v, want the one that settled long ago", got)
+	}
+	fill(t, s, 1, imported(t0.Add(30*day)))
+	fill(t, s, 1, imported(t0)) // can only be found by reading on
+	if got := purgeAt(t, s, Retention{Events: 30 * day}, t0.Add(31*day)); got.Events != 0 {
+		t.Errorf("read on through what settled lately: %+v", got)
 	}
 }
 

@@ -34,8 +34,8 @@ type fakeCRM struct {
 	feedFrom []int64
 	perPage  int
 	contacts []event.Contact
-	pages    []string // page@updatedFrom of each read of contacts
-	onPage   func(page int)
+	pages    []string       // page@updatedFrom or from n of each read of contacts
+	onPage   func(read int) // before the contacts are read for the n-th time, from 1
 	hooks    []amocrm.WebhookInfo
 	subs     []string
 	fields   []string
@@ -103,18 +103,11 @@ func pageOf[T any](all []T, page, size int) ([]T, bool) {
 }
 
 func (f *fakeCRM) ContactsPage(_ context.Context, page int, since int64) ([]event.Contact, bool, error) {
-	f.mu.Lock()
-	do := f.onPage
-	f.mu.Unlock()
-	if do != nil {
-		do(page)
+	if err := f.readContacts(strconv.Itoa(page) + "@" + strconv.FormatInt(since, 10)); err != nil {
+		return nil, false, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pages = append(f.pages, strconv.Itoa(page)+"@"+strconv.FormatInt(since, 10))
-	if err := f.failing("contacts"); err != nil {
-		return nil, false, err
-	}
 	var hits []event.Contact
 	for _, c := range f.contacts {
 		if c.UpdatedAt >= since {
@@ -123,6 +116,34 @@ func (f *fakeCRM) ContactsPage(_ context.Context, page int, since int64) ([]even
 	}
 	out, more := pageOf(hits, page, contactsPage)
 	return out, more, nil
+}
+
+// ContactsFrom begins up to two contacts earlier than it is asked to.
+func (f *fakeCRM) ContactsFrom(_ context.Context, n int) (w amocrm.ContactsWindow, err error) {
+	if err := f.readContacts("from " + strconv.Itoa(n)); err != nil {
+		return w, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.First = n - n%3
+	w.Next = w.First + contactsPage
+	all := f.contacts[min(w.First, len(f.contacts)):]
+	w.Contacts, w.More = pageOf(all, 1, contactsPage)
+	return w, nil
+}
+
+// readContacts notes a read of contacts.
+func (f *fakeCRM) readContacts(which string) error {
+	f.mu.Lock()
+	do, read := f.onPage, len(f.pages)+1
+	f.mu.Unlock()
+	if do != nil {
+		do(read)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pages = append(f.pages, which)
+	return f.failing("contacts")
 }
 
 func (f *fakeCRM) Webhooks(_ context.Context, destination string) (out []amocrm.WebhookInfo, err error) {

@@ -32,7 +32,8 @@ type position struct {
 
 // directory is how far the contact directory is in step.
 type directory struct {
-	Page     int   `json:"page,omitempty"`      // of a full pass under way
+	Read     int   `json:"read,omitempty"`      // of a full pass under way: how many stand before what is read next
+	Last     int64 `json:"last,omitempty"`      // the highest id it has read
 	Started  int64 `json:"started,omitempty"`   // when that began, the server's clock
 	FullAt   int64 `json:"full_at,omitempty"`   // a full pass was completed
 	PassedTo int64 `json:"passed_to,omitempty"` // changes are known up to here
@@ -90,25 +91,16 @@ func (k *Keeper) feed(ctx context.Context) error {
 	if !known { // nothing is followed from before the bridge was here
 		return k.store.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Positions, key, position{At: now}) })
 	}
-	from := pos.At - int64(overlap/time.Second)
-	var fresh []amocrm.FeedEvent
-	next := position{At: now}
-	for page := 1; page <= feedPages; page++ {
-		events, more, err := k.crm.Events(ctx, from, page)
-		if err != nil {
+	fresh, next, whole, err := k.readFeed(ctx, pos, now)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		k.log.Warn("more happened than a sweep reads; every card is read again", "account", k.cfg.Host)
+		if err := k.allStale(ctx); err != nil {
 			return err
 		}
-		for _, e := range events {
-			if e.CreatedAt >= now-int64(overlap/time.Second) {
-				next.Seen = append(next.Seen, e.ID)
-			}
-			if ofInterest(e) && !slices.Contains(pos.Seen, e.ID) {
-				fresh = append(fresh, e)
-			}
-		}
-		if !more {
-			break
-		}
+		fresh = nil // their cards are among them
 	}
 	dirty := map[string][]int64{}
 	err = k.store.Update(ctx, func(tx *store.Tx) error {
@@ -130,6 +122,74 @@ func (k *Keeper) feed(ctx context.Context) error {
 	for conn, ids := range dirty {
 		for _, id := range ids {
 			k.Dirty(conn, id)
+		}
+	}
+	return nil
+}
+
+// readFeed reads what happened since a position: the events of interest that are
+// new, and the position to go on from. whole is false if there is more than that.
+func (k *Keeper) readFeed(ctx context.Context, pos position, now int64) (fresh []amocrm.FeedEvent, next position, whole bool, err error) {
+	from := pos.At - int64(overlap/time.Second)
+	next.At = now
+	for page := 1; page <= feedPages; page++ {
+		events, more, err := k.crm.Events(ctx, from, page)
+		if err != nil {
+			return nil, position{}, false, err
+		}
+		for _, e := range events {
+			if e.CreatedAt >= now-int64(overlap/time.Second) {
+				next.Seen = append(next.Seen, e.ID)
+			}
+			if ofInterest(e) && !slices.Contains(pos.Seen, e.ID) {
+				fresh = append(fresh, e)
+			}
+		}
+		if !more {
+			return fresh, next, true, nil
+		}
+	}
+	return fresh, next, false, nil
+}
+
+// allStale marks every lead's card dirty, in slices, so that no webhook waits for
+// the whole of it.
+func (k *Keeper) allStale(ctx context.Context) error {
+	for _, c := range k.connections() {
+		var all []int64
+		err := k.store.View(func(tx *store.Tx) error {
+			return store.Each(tx, store.Cards, store.Key(c.Name, "lead", ""), func(_ string, card event.LeadCard) bool {
+				all = append(all, card.Lead.ID)
+				return true
+			})
+		})
+		if err != nil {
+			return err
+		}
+		for ids := range slices.Chunk(all, perRead) {
+			err := k.store.Update(ctx, func(tx *store.Tx) error {
+				for _, id := range ids {
+					key := store.Key(c.Name, "lead", strconv.FormatInt(id, 10))
+					card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
+					if err != nil {
+						return err
+					}
+					if !ok {
+						continue // dropped meanwhile
+					}
+					card.MarkDirty(time.Now())
+					if err := store.Set(tx, store.Cards, key, card); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				k.Dirty(c.Name, id)
+			}
 		}
 	}
 	return nil
@@ -213,9 +273,20 @@ func (k *Keeper) saveDirectory(ctx context.Context, d directory) error {
 // ErrTooBig says that an account has more contacts than are read unasked.
 var ErrTooBig = errors.New("the account has too many contacts to read them all by itself; run `bridge contacts sync`")
 
+// errMoving: contacts were deleted faster than they were listed.
+var errMoving = errors.New("the list of contacts changes while it is read; the pass goes on later")
+
+// maxSteps bounds how often in a row a pass steps back, twice as far each time.
+const maxSteps = 12
+
 // SyncContacts reads all contacts into the contact directory, going on where an
 // earlier pass was cut short. limit bounds how many are read (0: no bound);
 // progress is told how many were read so far.
+//
+// A contact that is deleted meanwhile moves all that follow it forward in the
+// list, and those on the edge of what was read would be passed over. So each read
+// begins with the last contact that the pass has seen. If all that it shows are
+// newer, others stand before them, and the pass steps back.
 func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done int)) error {
 	k.syncing.Lock()
 	defer k.syncing.Unlock()
@@ -223,23 +294,34 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 	if err != nil {
 		return err
 	}
-	if d.Page == 0 || d.Started == 0 {
-		d.Page, d.Started = 1, k.crm.ServerTime().Unix()
+	if d.Last == 0 {
+		d.Read, d.Started = 0, k.crm.ServerTime().Unix()
 	}
-	for {
+	for steps := 0; ; {
 		// The first page is worth a place before the searches it may spare: a
 		// small account is known with it.
 		turn := ctx
-		if d.Page == 1 {
+		if d.Last == 0 {
 			turn = amocrm.WithPriority(ctx, amocrm.NewLead)
 		}
-		contacts, more, err := k.crm.ContactsPage(turn, d.Page, 0)
+		w, err := k.crm.ContactsFrom(turn, max(d.Read-1, 0))
 		if err != nil {
 			return err
 		}
-		done := (d.Page-1)*contactsPage + len(contacts)
+		if w.First > 0 && (len(w.Contacts) == 0 || w.Contacts[0].ID > d.Last) {
+			if steps == maxSteps {
+				return errMoving
+			}
+			d.Read = max(0, d.Read-contactsPage<<steps)
+			steps++
+			continue
+		}
+		done, more := w.First+len(w.Contacts), w.More
 		progress(done)
-		d.Page++
+		d.Read = w.Next
+		if n := len(w.Contacts); n > 0 && w.Contacts[n-1].ID > d.Last {
+			d.Last, steps = w.Contacts[n-1].ID, 0
+		}
 		if more && limit > 0 && done >= limit {
 			d = directory{TooBig: true}
 			if err := k.saveDirectory(ctx, d); err != nil {
@@ -251,7 +333,7 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 		if !more {
 			d = directory{FullAt: d.Started, PassedTo: d.Started}
 		}
-		if err := k.keep(ctx, contacts, &d); err != nil {
+		if err := k.keep(ctx, w.Contacts, &d); err != nil {
 			return err
 		}
 		if !more {

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/phone"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -70,6 +72,51 @@ func TestFeed_IsReadPageByPage(t *testing.T) {
 		}
 		must(t, b.feed(ctx))
 		same(t, "to be read", b.queued(), []int64{1, 2, 3, 4, 5})
+	})
+}
+
+// What a sweep does not reach it cannot name: then every card may be meant, and
+// the next sweep goes on from now.
+func TestFeed_MoreThanASweepReadsMakesEveryCardDirty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.crm.perPage = 1
+		must(t, b.feed(ctx))
+		pass(7 * 24 * time.Hour)
+		var all []int64
+		for id := int64(1); id <= perRead+50; id++ {
+			b.setCard(event.LeadCard{Lead: lead(id, 100, 11), SeenTo: 100})
+			all = append(all, id)
+		}
+		for i := range feedPages + 1 {
+			b.crm.feed = append(b.crm.feed, about(fmt.Sprint(i), 1, time.Now().Add(-time.Hour)))
+		}
+		must(t, b.feed(ctx))
+		same(t, "to be read", b.queued(), all)
+		for _, id := range all {
+			if c, _ := b.card(id); !c.Dirty {
+				t.Fatalf("card %d is clean", id) // a restart would forget it
+			}
+		}
+		pass(5 * time.Minute)
+		must(t, b.feed(ctx))
+		equal(t, "to be read after the next sweep", len(b.queued()), 0)
+	})
+}
+
+func TestFeed_AsMuchAsASweepReadsLeavesTheOthersClean(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.crm.perPage = 1
+		must(t, b.feed(ctx))
+		pass(time.Hour)
+		b.setCard(event.LeadCard{Lead: lead(1, 100, 11), SeenTo: 100})
+		b.setCard(event.LeadCard{Lead: lead(2, 100, 11), SeenTo: 100})
+		for i := range feedPages {
+			b.crm.feed = append(b.crm.feed, about(fmt.Sprint(i), 1, time.Now().Add(-time.Minute)))
+		}
+		must(t, b.feed(ctx))
+		same(t, "to be read", b.queued(), []int64{1})
 	})
 }
 
@@ -196,8 +243,8 @@ func TestContacts_FullPassKnowsEverybody(t *testing.T) {
 func TestContacts_PassGoesOnWhereItWasCutShort(t *testing.T) {
 	b := newBench(t, nil)
 	b.crm.contacts = people(3 * contactsPage)
-	b.crm.onPage = func(page int) {
-		if page == 2 {
+	b.crm.onPage = func(read int) {
+		if read == 2 {
 			b.crm.set(func() { b.crm.fail["contacts"] = errDown })
 		}
 	}
@@ -211,9 +258,63 @@ func TestContacts_PassGoesOnWhereItWasCutShort(t *testing.T) {
 	again.SetConnections(b.connections())
 	var told []int
 	must(t, again.SyncContacts(ctx, 0, func(n int) { told = append(told, n) }))
-	same(t, "pages", b.crm.pages, []string{"1@0", "2@0", "2@0", "3@0"})
-	same(t, "progress", told, []int{2 * contactsPage, 3 * contactsPage})
+	same(t, "reads", b.crm.pages, []string{"from 0", "from 249", "from 249", "from 498", "from 747"})
+	same(t, "progress", told, []int{499, 748, 3 * contactsPage})
 	equal(t, "complete", again.Complete(), true)
+}
+
+func TestContacts_NobodyIsPassedOverWhileOthersAreDeleted(t *testing.T) {
+	for name, c := range map[string]struct{ last, at, n int }{ // of so many, n of the first are deleted before a read
+		"one":                            {600, 2, 1},
+		"a few":                          {600, 2, 3},
+		"as many as were read":           {600, 2, 250},
+		"more than two reads hold":       {3000, 6, 700},
+		"all that was read but the last": {600, 2, 249},
+		"before the last read":           {600, 3, 5},
+		"so many that the list ends":     {600, 3, 480},
+		"all of them":                    {600, 3, 600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.crm.contacts = people(c.last)
+			b.crm.onPage = func(read int) {
+				if read == c.at {
+					b.crm.set(func() { b.crm.contacts = b.crm.contacts[c.n:] })
+				}
+			}
+			must(t, b.SyncContacts(ctx, 0, func(int) {}))
+			equal(t, "complete", b.Complete(), true)
+			missing := 0
+			for _, p := range b.crm.contacts {
+				if number, _ := phone.E164(p.Phones[0].Text, "RU"); len(b.found(number)) == 0 {
+					missing++
+				}
+			}
+			equal(t, "missing", missing, 0)
+			if n := len(b.crm.pages); n > c.last/240+5 {
+				t.Errorf("%d reads", n)
+			}
+		})
+	}
+}
+
+func TestContacts_PassOverAListThatNeverStandsStillIsGivenUp(t *testing.T) {
+	b := newBench(t, nil)
+	b.crm.contacts = people(3 * contactsPage)
+	b.crm.onPage = func(read int) { // its front comes and goes
+		b.crm.set(func() {
+			if read > 1 {
+				b.crm.contacts = people(3 * contactsPage)[2*contactsPage:]
+			}
+			if read%2 == 1 {
+				b.crm.contacts = people(3 * contactsPage)
+			}
+		})
+	}
+	if err := b.SyncContacts(ctx, 0, func(int) {}); !errors.Is(err, errMoving) {
+		t.Errorf("%v after %d reads", err, len(b.crm.pages))
+	}
+	equal(t, "complete", b.Complete(), false)
 }
 
 func TestContacts_ChangesAreKnownFromWhenThePassBegan(t *testing.T) {
@@ -221,7 +322,7 @@ func TestContacts_ChangesAreKnownFromWhenThePassBegan(t *testing.T) {
 		b := newBench(t, nil)
 		b.crm.contacts = people(contactsPage + 1)
 		start := time.Now().Unix()
-		b.crm.onPage = func(page int) { pass(time.Hour) } // a long pass
+		b.crm.onPage = func(int) { pass(time.Hour) } // a long pass
 		must(t, b.SyncContacts(ctx, 0, func(int) {}))
 		b.crm.onPage = nil
 		b.crm.pages = nil
@@ -258,7 +359,7 @@ func TestContacts_TooManyAreLeftToACommand(t *testing.T) {
 	must(t, b.Keeper.contacts(ctx)) // the sweep
 	equal(t, "pages the sweep reads", len(b.crm.pages), 0)
 	must(t, b.SyncContacts(ctx, 0, func(int) {})) // the command
-	same(t, "pages the command reads", b.crm.pages, []string{"1@0", "2@0", "3@0", "4@0"})
+	same(t, "reads of the command", b.crm.pages, []string{"from 0", "from 249", "from 498", "from 747"})
 	equal(t, "complete", b.Complete(), true)
 	b.crm.pages = nil
 	must(t, b.Keeper.contacts(ctx))

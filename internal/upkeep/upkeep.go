@@ -7,6 +7,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -27,6 +28,7 @@ type CRM interface {
 	OpenTasks(ctx context.Context, entity string, ids []int64) ([]event.Task, error)
 	Events(ctx context.Context, from int64, page int) ([]amocrm.FeedEvent, bool, error)
 	ContactsPage(ctx context.Context, page int, updatedFrom int64) ([]event.Contact, bool, error)
+	ContactsFrom(ctx context.Context, n int) (amocrm.ContactsWindow, error)
 	Webhooks(ctx context.Context, destination string) ([]amocrm.WebhookInfo, error)
 	SubscribeWebhook(ctx context.Context, destination string, settings []string) (amocrm.WebhookInfo, error)
 	CreateTextField(ctx context.Context, entity, name string) error
@@ -75,6 +77,8 @@ type Keeper struct {
 	wake  chan struct{}
 	hooks map[string]string // connection → state of its subscription
 	hears bool              // some connection is told of new contacts by hook
+
+	untold bool // of the loop that rereads: tasks were refused
 
 	// Of the loop that sets up: dictionary until the first has come, sweeps from then on.
 	asked  map[string]time.Time // entity → what is read from then on shows whether its marker field was made
@@ -299,7 +303,7 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 	if err != nil {
 		return err
 	}
-	tasks, err := k.crm.OpenTasks(ctx, "leads", ids)
+	tasks, told, err := k.openTasks(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -323,11 +327,15 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 				continue // dropped or forgotten while it was read
 			}
 			card.ApplyRead(lead, began)
-			if open := of(id, tasks); !card.ReadTasks(open, began) {
+			switch open := of(id, tasks); {
+			case !told: // hooks alone tell of them
+			case card.ReadTasks(open, began):
+				if err := placeTasks(tx, conn, open); err != nil {
+					return err
+				}
+			default:
 				card.MarkDirty(time.Now())
 				again = append(again, id)
-			} else if err := placeTasks(tx, conn, open); err != nil {
-				return err
 			}
 			if err := store.Set(tx, store.Cards, key, card); err != nil {
 				return err
@@ -339,6 +347,23 @@ func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
 		k.Dirty(conn, id)
 	}
 	return err
+}
+
+// openTasks reads the open tasks of leads; told is false where amoCRM refuses to
+// tell of them: a token may lack the right, and a lead is followed without.
+func (k *Keeper) openTasks(ctx context.Context, ids []int64) (tasks []event.Task, told bool, err error) {
+	tasks, err = k.crm.OpenTasks(ctx, "leads", ids)
+	if _, refused := errors.AsType[*amocrm.Refused](err); !refused {
+		k.untold = k.untold && err != nil
+		return tasks, err == nil, err
+	}
+	level := slog.LevelWarn
+	if k.untold {
+		level = slog.LevelDebug
+	}
+	k.untold = true
+	k.log.Log(ctx, level, "amoCRM refuses to list tasks; cards show those that hooks tell of", "account", k.cfg.Host, "error", err)
+	return nil, false, nil
 }
 
 // of are the tasks that stand on a lead.

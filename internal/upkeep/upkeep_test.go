@@ -218,6 +218,34 @@ func TestReread_FailedOneIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A token may have no right to see tasks: the lead is followed without them, and
+// what hooks told of them stays.
+func TestReread_LeadIsFollowedWhereTasksMayNotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) { c.ContactsSync = false })
+		b.crm.leads[5] = lead(5, 200, 12)
+		b.crm.fail["tasks"] = &amocrm.Refused{Status: 403}
+		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), Dirty: true, Tasks: []event.Task{{ID: 9, EntityID: 5}}})
+		stop := b.run()
+		pass(10 * time.Minute)
+		c, _ := b.card(5)
+		if c.Dirty || c.Lead.StatusID != 12 || len(c.Tasks) != 1 || c.Tasks[0].ID != 9 {
+			t.Errorf("card %+v", c)
+		}
+		equal(t, "reads", len(b.crm.reads), 1)
+		b.crm.set(func() {
+			delete(b.crm.fail, "tasks")
+			b.crm.tasks = []event.Task{{ID: 1, EntityID: 5}}
+		})
+		b.Dirty(shop, 5)
+		pass(time.Second)
+		stop()
+		if c, _ := b.card(5); len(c.Tasks) != 1 || c.Tasks[0].ID != 1 {
+			t.Errorf("tasks %+v once they may be read", c.Tasks)
+		}
+	})
+}
+
 func TestReread_DirtOfAnEarlierProcessIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
