@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,17 +211,17 @@ func TestCompany_NotLinkedAgainMeanwhile(t *testing.T) {
 		y.update(func(tx *store.Tx) error {
 			return changeRecord(tx, store.Cards, store.Key(shop, "contact", id(y.client(1).ContactID)), func(k *event.ContactCard) { k.Contact.CompanyID = ev.Changes[made].AmoID })
 		})
-		links := 0
+		var links atomic.Int32
 		y.crm.set(func() {
 			y.crm.before = func(w amocrm.Write) error {
 				if w.Endpoint == amocrm.LinkContacts {
-					links++
+					links.Add(1)
 				}
 				return nil
 			}
 		})
 		pass(10 * time.Minute)
 		y.is(seq, event.Done, "")
-		equal(t, "links", links, 0)
+		equal(t, "links", links.Load(), 0)
 	})
 }

@@ -108,11 +108,13 @@ func TestPark_WhatComesLateTakesNothingBack(t *testing.T) {
 // prices are what was written to leads as their price, in order.
 func (y *yard) prices() string {
 	var all []string
-	for _, w := range y.crm.writes {
-		if _, after, ok := strings.Cut(string(w.Item), `"price":`); ok {
-			all = append(all, after[:strings.IndexAny(after, ",}")])
+	y.crm.set(func() {
+		for _, w := range y.crm.writes {
+			if _, after, ok := strings.Cut(string(w.Item), `"price":`); ok {
+				all = append(all, after[:strings.IndexAny(after, ",}")])
+			}
 		}
-	}
+	})
 	return strings.Join(all, " ")
 }
 
