@@ -15,40 +15,28 @@ import (
 // once, and nothing is left locked or in flight.
 func TestPanic_UnderLoadExactlyThatEventIsDead(t *testing.T) {
 	bad := func(n int) bool { return n%7 == 0 }
+	// slowly does something for the leads of bad visitors; every write takes a moment.
+	slowly := func(do func(w amocrm.Write)) func(amocrm.Write) error {
+		return func(w amocrm.Write) error {
+			time.Sleep(100 * time.Millisecond)
+			if w.Endpoint == amocrm.ComplexLeads && bad(numberIn(string(w.Item))) {
+				do(w)
+			}
+			return nil
+		}
+	}
+	inStore := func(y *yard) func(amocrm.Write) error {
+		return slowly(func(w amocrm.Write) {
+			y.d.mu.Lock()
+			j := y.d.jobs[mustSeq(t, w.Keys[0])]
+			y.d.mu.Unlock()
+			j.effect(func(*store.Tx) error { panic("a bug") })
+		})
+	}
 	for name, arm := range map[string]func(y *yard){
-		"where a lead is written": func(y *yard) {
-			y.crm.before = func(w amocrm.Write) error {
-				time.Sleep(100 * time.Millisecond)
-				if n := numberIn(string(w.Item)); w.Endpoint == amocrm.ComplexLeads && bad(n) {
-					panic("a bug")
-				}
-				return nil
-			}
-		},
-		"where the store is told": func(y *yard) {
-			y.crm.after = func(w amocrm.Write) error {
-				time.Sleep(100 * time.Millisecond)
-				if n := numberIn(string(w.Item)); w.Endpoint == amocrm.ComplexLeads && bad(n) {
-					y.d.mu.Lock()
-					j := y.d.jobs[mustSeq(t, w.Keys[0])]
-					y.d.mu.Unlock()
-					j.effect(func(*store.Tx) error { panic("a bug") })
-				}
-				return nil
-			}
-		},
-		"before the lead leaves": func(y *yard) {
-			y.crm.before = func(w amocrm.Write) error {
-				time.Sleep(100 * time.Millisecond)
-				if n := numberIn(string(w.Item)); w.Endpoint == amocrm.ComplexLeads && bad(n) {
-					y.d.mu.Lock()
-					j := y.d.jobs[mustSeq(t, w.Keys[0])]
-					y.d.mu.Unlock()
-					j.effect(func(*store.Tx) error { panic("a bug") })
-				}
-				return nil
-			}
-		},
+		"where a lead is written": func(y *yard) { y.crm.before = slowly(func(amocrm.Write) { panic("a bug") }) },
+		"where the store is told": func(y *yard) { y.crm.after = inStore(y) },
+		"before the lead leaves":  func(y *yard) { y.crm.before = inStore(y) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, y *yard) {
