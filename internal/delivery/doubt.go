@@ -39,7 +39,11 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 		return ended(ctx, err)
 	}
 	defer release()
+	since := j.madeSince(j.ev.Changes[i])
 	res, with, found, err := j.lookUp(ctx, i)
+	if err == nil && !found && since.Sub(j.madeSince(j.ev.Changes[i])) > clockSlack { // its clock fell behind, as its answer tells
+		res, with, found, err = j.lookUp(ctx, i)
+	}
 	if errors.Is(err, errNotKnown) {
 		return event.Snooze{Until: time.Now().Add(max(j.c.InDoubtAfter, notKnownFor)), Why: "an answer was lost, and too much is new to tell; it will be looked up again"}
 	}

@@ -116,6 +116,34 @@ func TestDoubt_ClockThatFellBehindLongAgoHidesNothing(t *testing.T) {
 	})
 }
 
+// Nor when it is the look-up's own answer that tells.
+func TestDoubt_ClockThatFallsBehindMeanwhileHidesNothing(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.dict.Fields = nil
+		y.loseAnswer(func() {
+			y.crm.set(func() { // what came late comes after the first look, by another clock
+				late := y.crm.leads
+				y.crm.leads = map[int64]event.Lead{}
+				time.AfterFunc(y.c.InDoubtAfter+5*time.Second, func() {
+					y.crm.set(func() {
+						for id, l := range late {
+							l.CreatedAt -= int64(7 * time.Minute / time.Second)
+							late[id] = l
+						}
+						y.crm.leads, y.crm.skew, y.crm.told = late, -7*time.Minute, new(time.Duration)
+					})
+				})
+			})
+		})
+		y.run()
+		seq := y.post(chat("chat_accepted", 1, ""))
+		pass(15 * time.Minute)
+		y.is(seq, event.Done, "")
+		equal(t, "leads", y.crm.made(), 1)
+		equal(t, "tries", y.crm.tries(), 1)
+	})
+}
+
 // setClock sets our clock, which was so much ahead of the true time, to be so much
 // ahead of it from now on.
 func (y *yard) setClock(seq uint64, before, after time.Duration) {
