@@ -27,7 +27,6 @@ const (
 	bucketByLead      = "client_lead"    // connection, n(lead) client
 	bucketByPhone     = "client_phone"   // connection, phone, client
 	bucketByEmail     = "client_email"   // connection, e-mail, client
-	bucketChatLead    = "chat_lead"      // connection, chat, client → n(lead)
 	bucketDirectory   = "directory"      // account, digest of phone or e-mail + n(contact)
 	bucketContactKeys = "contact_keys"   // account, n(contact) → digests
 )
@@ -49,18 +48,17 @@ const (
 	Positions Bucket = "positions"
 	Pins      Bucket = "pins"
 	Last      Bucket = "last"
-	Touches   Bucket = "touches"
 )
 
 func generic() []Bucket {
-	return []Bucket{Cards, Chats, Deals, Tasks, Names, Tokens, Positions, Pins, Last, Touches}
+	return []Bucket{Cards, Chats, Deals, Tasks, Names, Tokens, Positions, Pins, Last}
 }
 
 func buckets() []string {
 	names := []string{
 		bucketMeta, bucketEvents, bucketBodies, bucketDue, bucketLines, bucketStates, bucketParked, bucketByClient,
 		bucketByChat, bucketByAmo, bucketConnections, bucketSeen, bucketSeenDay, bucketClients,
-		bucketByContact, bucketByLead, bucketByPhone, bucketByEmail, bucketChatLead, bucketDirectory, bucketContactKeys,
+		bucketByContact, bucketByLead, bucketByPhone, bucketByEmail, bucketDirectory, bucketContactKeys,
 	}
 	for _, b := range generic() {
 		names = append(names, string(b))

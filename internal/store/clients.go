@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -40,8 +39,8 @@ func (t *Tx) client(connection, id string) (*event.Client, error) {
 	return c, nil
 }
 
-// PutClient writes a picture and keeps the look-ups by contact, lead, phone,
-// e-mail and chat in step with it.
+// PutClient writes a picture and keeps the look-ups by contact, lead, phone
+// and e-mail in step with it.
 func (t *Tx) PutClient(connection string, c *event.Client) error {
 	if c.ID == "" {
 		return errors.New("a client without an id")
@@ -57,10 +56,7 @@ func (t *Tx) PutClient(connection string, c *event.Client) error {
 	if err := t.put(bucketClients, Key(connection, c.ID), rec); err != nil {
 		return err
 	}
-	if err := t.syncIndex(clientEntries(connection, old), clientEntries(connection, c)); err != nil {
-		return err
-	}
-	return t.setChatLeads(connection, old, c)
+	return t.syncIndex(clientEntries(connection, old), clientEntries(connection, c))
 }
 
 // clientEntries lists the keys a picture is found by.
@@ -87,56 +83,6 @@ func clientEntries(connection string, c *event.Client) []entry {
 }
 
 func numbered(scope string, id int64) string { return prefix(scope) + be64(uint64(id)) }
-
-// chatLeads says which lead each chat of a client stands for; the newest link wins.
-func chatLeads(connection string, c *event.Client) map[string]int64 {
-	leads := map[string]int64{}
-	if c == nil {
-		return leads
-	}
-	for _, l := range c.Leads {
-		for _, chat := range l.Chats {
-			leads[Key(connection, chat, c.ID)] = l.LeadID
-		}
-	}
-	return leads
-}
-
-func (t *Tx) setChatLeads(connection string, old, now *event.Client) error {
-	before, after := chatLeads(connection, old), chatLeads(connection, now)
-	for key := range before {
-		if _, stays := after[key]; !stays {
-			if err := t.del(bucketChatLead, key); err != nil {
-				return err
-			}
-		}
-	}
-	for key, lead := range after {
-		if had, ok := before[key]; ok && had == lead {
-			continue
-		}
-		if err := t.put(bucketChatLead, key, []byte(be64(uint64(lead)))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// LeadOfChat gives the lead a chat is linked to, and the client it is linked by.
-func (t *Tx) LeadOfChat(connection, chat string) (lead int64, client string, ok bool) {
-	p := prefix(connection, chat)
-	t.each(bucketChatLead, p, func(k, v []byte) bool {
-		if len(v) != 8 {
-			return true
-		}
-		lead, client, ok = int64(binary.BigEndian.Uint64(v)), string(k[len(p):]), true
-		return false
-	})
-	if !ok {
-		return 0, "", false
-	}
-	return lead, t.clientID(connection, client), true
-}
 
 // ClientsByContact lists the clients linked to a contact.
 func (t *Tx) ClientsByContact(connection string, contactID int64) []string {

@@ -25,20 +25,6 @@ func (t *Tx) Event(seq uint64) (*event.Event, error) {
 // Body gives an event's body as it came; nil if it was empty, dropped or purged.
 func (t *Tx) Body(seq uint64) []byte { return bytes.Clone(t.get(bucketBodies, be64(seq))) }
 
-// SetBody replaces an event's body, and its BodySize. body must not be changed
-// before the transaction is over.
-func (t *Tx) SetBody(seq uint64, body []byte) error {
-	ev, err := t.Event(seq)
-	if err != nil {
-		return err
-	}
-	ev.BodySize = len(body)
-	if err := t.record(ev); err != nil {
-		return err
-	}
-	return t.put(bucketBodies, be64(seq), body)
-}
-
 // DropBody removes an event's body; BodySize goes on saying how long it was.
 func (t *Tx) DropBody(seq uint64) error {
 	if t.get(bucketBodies, be64(seq)) == nil {

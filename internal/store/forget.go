@@ -68,9 +68,6 @@ func (t *Tx) dropClient(connection string, c *event.Client, chats map[string]boo
 	if err := t.syncIndex(clientEntries(connection, c), nil); err != nil {
 		return err
 	}
-	if err := t.setChatLeads(connection, c, nil); err != nil {
-		return err
-	}
 	for _, l := range c.Leads {
 		for _, chat := range l.Chats {
 			chats[chat] = true

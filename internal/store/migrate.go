@@ -38,7 +38,7 @@ func joinDedup(tx *bolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"dedup", "dedup_prefix", "dedup_day"} {
+	for _, name := range []string{"dedup", "dedup_prefix", "dedup_day", "chat_lead", "touches"} { // nobody read the last two
 		if err := tx.DeleteBucket([]byte(name)); err != nil {
 			return fmt.Errorf("bucket %s: %w", name, err)
 		}
