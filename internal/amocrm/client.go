@@ -20,15 +20,12 @@ import (
 // Config is what a Client must know of its account. Zero values take the
 // defaults of product.md §2.
 type Config struct {
-	BaseURL     string        // https://example.amocrm.ru: the only host that is ever contacted
-	RPS         float64       // requests in any sliding second; default 7
-	Batch       int           // items in one request; default 50
-	Timeout     time.Duration // one exchange, from its first byte to its last; default 15s
-	Probe       time.Duration // how often a paused account is tried; default 1m
-	Refresh     time.Duration // how long the dictionary is good for; kept for its reader
-	MarkerField string
-	Region      string
-	UserAgent   string // default "jivo-amocrm-bridge"
+	BaseURL   string        // https://example.amocrm.ru: the only host that is ever contacted
+	RPS       float64       // requests in any sliding second; default 7
+	Batch     int           // items in one request; default 50
+	Timeout   time.Duration // one exchange, from its first byte to its last; default 15s
+	Probe     time.Duration // how often a paused account is tried; default 1m
+	UserAgent string        // default "jivo-amocrm-bridge"
 
 	// Recent are the times at which an earlier client of this account, perhaps
 	// of a process that was killed, sent its last requests: they count as this

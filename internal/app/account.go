@@ -44,6 +44,14 @@ func fingerprint(c *config.AmoCRM) string {
 	return fmt.Sprintf("%q", []any{c.Account, c.Token.Reveal(), id, secret, redirect, c.RequestsPerSecond, c.Batch, c.Timeout, c.Probe, c.Sweep, c.Refresh, c.ContactsSync, c.MarkerField})
 }
 
+// clientConfig is what every client must know of an account.
+func clientConfig(c *config.AmoCRM, opt Options) amocrm.Config {
+	return amocrm.Config{
+		BaseURL: c.Account, RPS: c.RequestsPerSecond, Batch: c.Batch, Timeout: c.Timeout, Probe: c.Probe,
+		UserAgent: "jivo-amocrm-bridge/" + opt.Version,
+	}
+}
+
 // openAccount makes and starts the account of a connection.
 func (a *App) openAccount(c *config.Connection) *account {
 	cfg := c.AmoCRM
@@ -51,11 +59,9 @@ func (a *App) openAccount(c *config.Connection) *account {
 	tokens := a.tokens(acc, c)
 	var recent []time.Time
 	acc.spent, recent = openSpent(a.cfg.Data, cfg.Host, cfg.RequestsPerSecond)
-	acc.client = amocrm.New(amocrm.Config{
-		BaseURL: cfg.Account, RPS: cfg.RequestsPerSecond, Batch: cfg.Batch, Timeout: cfg.Timeout, Probe: cfg.Probe,
-		Refresh: cfg.Refresh, MarkerField: cfg.MarkerField, Region: c.Region, UserAgent: "jivo-amocrm-bridge/" + a.opt.Version,
-		Recent: recent, OnSend: acc.spent.add, OnPause: func(s amocrm.Status) { a.paused(acc, s) },
-	}, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
+	of := clientConfig(&cfg, a.opt)
+	of.Recent, of.OnSend, of.OnPause = recent, acc.spent.add, func(s amocrm.Status) { a.paused(acc, s) }
+	acc.client = amocrm.New(of, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
 		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
 		MarkerField: cfg.MarkerField, InDoubtAfter: cfg.InDoubtAfter,

@@ -208,7 +208,7 @@ func zoneOf(c *config.Connection, dict *dict.Snapshot) *time.Location {
 func delivered(c *config.Connection, acc *account, names *dict.Snapshot) *delivery.Connection {
 	region, zone := regionOf(c, names), zoneOf(c, names)
 	d := &delivery.Connection{
-		Name: c.Name, Waiting: names == nil, Account: acc.shared, Program: c.Program.InRegion(region), Language: c.Language, Region: region, Location: zone,
+		Name: c.Name, Waiting: names == nil, Account: acc.shared, Program: c.Program.InRegion(region), Region: region, Location: zone,
 		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,

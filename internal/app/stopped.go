@@ -65,11 +65,7 @@ func (s *Stopped) Close() {
 // NewClient makes a client of a connection's account for a command: it keeps to
 // the account's pace, sends no write through a ledger and does not probe.
 func NewClient(c *config.Connection, tokens amocrm.Tokens, opt Options) *amocrm.Client {
-	a := c.AmoCRM
-	return amocrm.New(amocrm.Config{
-		BaseURL: a.Account, RPS: a.RequestsPerSecond, Batch: a.Batch, Timeout: a.Timeout, Probe: a.Probe,
-		Refresh: a.Refresh, MarkerField: a.MarkerField, Region: c.Region, UserAgent: "jivo-amocrm-bridge/" + opt.Version,
-	}, tokens, nil, nil, opt.Log, opt.Transport)
+	return amocrm.New(clientConfig(&c.AmoCRM, opt), tokens, nil, nil, opt.Log, opt.Transport)
 }
 
 // Delivery is a connection as delivery works it on an account of the caller's

@@ -66,7 +66,6 @@ type Connection struct {
 	Waiting  bool
 	Account  *Account
 	Program  *mapping.Program
-	Language string
 	Region   string
 	Location *time.Location
 	Kinds    []string // the event names Jivo has

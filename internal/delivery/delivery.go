@@ -408,14 +408,7 @@ func (d *Dispatcher) Sent(ctx context.Context, keys []string) error {
 	}
 	err := d.store.Update(ctx, func(tx *store.Tx) error {
 		for i := range all {
-			if forgotten(tx, all[i].ev.Seq) {
-				return errForgotten
-			}
-			if err := all[i].run(tx); err != nil {
-				return err
-			}
-			takeOver(tx, &all[i].ev)
-			if err := tx.Put(&all[i].ev); err != nil {
+			if err := all[i].put(tx, &all[i].ev); err != nil {
 				return err
 			}
 		}

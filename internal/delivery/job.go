@@ -140,7 +140,7 @@ func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
 	goesOn := j.ev.Frozen // its change list stands; only applying is left
 	ending = j.jivo(ctx, body)
 	if goesOn && isFinished(ending) {
-		ending = j.after(ctx)
+		ending = j.after()
 	}
 	return ending
 }
@@ -241,26 +241,20 @@ func (j *job) putOff(e event.Retry, now time.Time) {
 
 // save writes the event and the pending effects in one commit. mu is held.
 func (j *job) save(ctx context.Context) error {
-	t := telling{effects: j.effects}
-	var ev event.Event
+	t, ev := telling{effects: j.effects}, *j.ev
 	err := j.update(ctx, func(tx *store.Tx) error {
-		if forgotten(tx, j.seq) {
-			return nil // its person was forgotten meanwhile: nothing of them comes back
+		ev = *j.ev // the store may try more than once
+		err := t.put(tx, &ev)
+		if errors.Is(err, errForgotten) {
+			return nil // nothing of them comes back
 		}
-		if err := t.run(tx); err != nil {
-			return err
-		}
-		ev = *j.ev
-		takeOver(tx, &ev)
-		return tx.Put(&ev)
+		return err
 	})
 	if err != nil {
 		j.broken = t.panicked(err)
 		return err
 	}
-	if j.effects, j.learned = nil, 0; ev.Seq != 0 {
-		*j.ev = ev
-	}
+	*j.ev, j.effects, j.learned = ev, nil, 0
 	return nil
 }
 
@@ -268,6 +262,23 @@ func (j *job) save(ctx context.Context) error {
 type telling struct {
 	effects []func(*store.Tx) error
 	amid    bool // one of them has begun and not returned
+}
+
+// put runs the effects and writes the event. errForgotten: its person was forgotten
+// while it was worked, and nothing is written.
+func (t *telling) put(tx *store.Tx, ev *event.Event) error {
+	stands, err := tx.Event(ev.Seq)
+	if err != nil {
+		return err
+	}
+	if isForgotten(stands) {
+		return errForgotten
+	}
+	if err := t.run(tx); err != nil {
+		return err
+	}
+	takeOver(stands, ev)
+	return tx.Put(ev)
 }
 
 func (t *telling) run(tx *store.Tx) error {
@@ -297,19 +308,16 @@ func (j *job) isBroken() error {
 	return j.broken
 }
 
-// forgotten reports whether the event's person was forgotten while it was worked.
-func forgotten(tx *store.Tx, seq uint64) bool {
-	ev, err := tx.Event(seq)
-	return err == nil && ev.State == event.Dead && ev.Reason == event.Forgotten
+// isForgotten reports whether the event's person was forgotten while it was worked.
+func isForgotten(stands *event.Event) bool {
+	return stands.State == event.Dead && stands.Reason == event.Forgotten
 }
 
 // takeOver puts into an event that is about to be written that it was woken while it
-// was worked. One that has come to its end is then to be mapped anew.
-func takeOver(tx *store.Tx, ev *event.Event) {
-	if stands, err := tx.Event(ev.Seq); err == nil {
-		ev.Woken = ev.Woken || stands.Woken
-	}
-	if ev.Woken && ev.State.Settled() {
+// was worked, as what stands of it tells. One that has come to its end is then to be
+// mapped anew.
+func takeOver(stands, ev *event.Event) {
+	if ev.Woken = ev.Woken || stands.Woken; ev.Woken && ev.State.Settled() {
 		ev.Changes = slices.Clone(ev.Changes)
 		anew(ev, time.Now())
 	}

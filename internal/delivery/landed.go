@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -338,7 +337,7 @@ func (j *job) addLeadToContact(tx *store.Tx, contactID, leadID int64) error {
 }
 
 // after is what remains to be done when everything the event asks for stands.
-func (j *job) after(context.Context) event.Ending {
+func (j *job) after() event.Ending {
 	// A found contact or lead that needed no write is linked all the same.
 	if m := j.ev.Contact; m != nil && m.ID != 0 && j.client.ContactID != m.ID && !m.Created {
 		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID) })

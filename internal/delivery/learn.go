@@ -60,7 +60,7 @@ func (j *job) learn(ctx context.Context) error {
 		return err
 	}
 	return j.update(ctx, func(tx *store.Tx) error {
-		if forgotten(tx, j.seq) {
+		if stands, err := tx.Event(j.seq); err == nil && isForgotten(stands) {
 			return errForgotten // nothing of its person comes back
 		}
 		st, writes, err := j.study(tx)
@@ -196,7 +196,7 @@ func (j *job) studyChat(tx *store.Tx, st *state) (writes []func(*store.Tx) error
 	if chat.Accepted.IsZero() {
 		chat.Since = st.client.Accepted
 	}
-	chat.Accepted, chat.Finished = at, false
+	chat.Accepted = at
 	if at.After(st.client.Accepted) {
 		st.client.Accepted = at
 	}

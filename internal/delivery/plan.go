@@ -237,7 +237,7 @@ func (j *job) carryOut(ctx context.Context, in *mapping.Input, plan event.Plan) 
 	if len(j.ev.Changes) == 0 && skip != nil {
 		return *skip
 	}
-	return j.after(ctx)
+	return j.after()
 }
 
 func isFinished(e event.Ending) bool {
@@ -453,8 +453,7 @@ func (j *job) closeChat() {
 	last := mapping.LastMessage(&mapping.Input{Fields: j.msg.Fields})
 	cl := j.client.ID
 	j.changeChat(func(c *event.Chat) {
-		c.Client, c.Finished = cl, true
-		c.NotedTo = max(c.NotedTo, last)
+		c.Client, c.NotedTo = cl, max(c.NotedTo, last)
 	})
 }
 

@@ -316,7 +316,7 @@ func newYard(t *testing.T, change func(*Connection)) *yard {
 	y := &yard{t: t, st: st, crm: newFake(), seen: canary.New(t), obs: &watch{}, dict: dictionary()}
 	no := func() bool { return false }
 	y.c = &Connection{
-		Name: shop, Program: program(t, ""), Language: "ru", Region: "RU", Location: time.UTC, Kinds: jivo.Kinds(), MarkerField: "Jivo ID",
+		Name: shop, Program: program(t, ""), Region: "RU", Location: time.UTC, Kinds: jivo.Kinds(), MarkerField: "Jivo ID",
 		Account: &Account{
 			Host: demoHost, CRM: y.crm, Dict: func() *dict.Snapshot { return y.dict }, Doubtful: func() {},
 			Complete: no, HearsContacts: no, Idle: no,

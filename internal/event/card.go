@@ -244,7 +244,6 @@ type Chat struct {
 	Since    time.Time `json:"since,omitzero"`    // the client's previous chat_accepted
 	Accepted time.Time `json:"accepted,omitzero"` // the newest one of this chat
 	NotedTo  int       `json:"noted_to,omitempty"`
-	Finished bool      `json:"finished,omitempty"`
 	Calls    []CallLog `json:"calls,omitempty"`
 }
 

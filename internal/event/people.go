@@ -115,7 +115,6 @@ type Lead struct {
 	ContactIDs    []int64          `json:"contact_ids,omitempty"` // main contact first
 	CompanyID     int64            `json:"company_id,omitempty"`
 	Deleted       bool             `json:"deleted,omitempty"`
-	Unsorted      bool             `json:"unsorted,omitempty"`
 	// Partial says this came from a hook or thin answer: fields that are not
 	// set are unknown rather than empty.
 	Partial bool `json:"partial,omitempty"`
