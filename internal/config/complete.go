@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/jivo-amocrm/bridge/internal/config/strict"
+	"github.com/jivo-amocrm/bridge/internal/duration"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
@@ -43,7 +44,7 @@ func (conn *Connection) advise(r *strict.Reader, c *Config, at string) {
 	account := r.At(at + ".amocrm.account")
 	if !r.Seen(at + ".amocrm.webhook_secret") {
 		r.Warn(account, "no amocrm.webhook_secret: /amocrm/%s is closed, and what operators see of amoCRM is up to %s old (amocrm.sweep)",
-			conn.Name, strict.ShowDuration(a.Sweep))
+			conn.Name, duration.Show(a.Sweep))
 	}
 	if a.SetupAuto && len(a.WebhookSecrets) > 0 && c.PublicURL == "" {
 		r.Warn(r.At(at+".amocrm.setup"), "setup: auto cannot subscribe the hook without public_url")

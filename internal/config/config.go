@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/config/strict"
+	"github.com/jivo-amocrm/bridge/internal/duration"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
@@ -227,7 +228,7 @@ func newConfig(file string, v Vocabulary) *Config {
 		Listen:    ":8080",
 		Data:      "./data",
 		Limits:    Limits{Body: 4 << 20, Backlog: 1_000_000, FreeSpace: 256 << 20},
-		Retention: Retention{Events: 30 * strict.Day, Bodies: 7 * strict.Day, Dead: 90 * strict.Day},
+		Retention: Retention{Events: 30 * duration.Day, Bodies: 7 * duration.Day, Dead: 90 * duration.Day},
 		Log:       Log{Level: slog.LevelInfo, Format: "text"},
 		Admin:     Admin{Listen: "127.0.0.1:9090"},
 	}
@@ -249,7 +250,7 @@ func newConnection(name string, at Pos) *Connection {
 			ContactsSync:      true,
 		},
 		Anonymous:     "hold",
-		AnonymousHold: 30 * strict.Day,
+		AnonymousHold: 30 * duration.Day,
 		Park:          10 * time.Minute,
 		Builtin:       Builtin{Deals: true, Tasks: true, Clients: true, BlacklistTag: true, DeletedTag: true, Categories: true},
 		Reply:         Reply{Wait: 1500 * time.Millisecond, CRMLink: "lead", EnableAssign: "auto"},

@@ -9,6 +9,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/jivo-amocrm/bridge/internal/config/strict"
+	"github.com/jivo-amocrm/bridge/internal/duration"
 	"github.com/jivo-amocrm/bridge/internal/phone"
 )
 
@@ -78,9 +79,9 @@ func (a *AmoCRM) table() strict.Object {
 			strict.May("batch", strict.Integer(&a.Batch, 1, 250), "Most items in one request"),
 			strict.May("timeout", strict.Duration(&a.Timeout, tick, 10*time.Minute), "How long an answer is waited for"),
 			strict.May("backoff", a.Backoff.table(), "Spacing of an event's own retries"),
-			strict.May("probe", strict.Duration(&a.Probe, tick, strict.Day), "How often a paused account is tried"),
-			strict.May("sweep", strict.Duration(&a.Sweep, tick, strict.Day), "How often missed hooks are looked for"),
-			strict.May("refresh", strict.Duration(&a.Refresh, tick, strict.Week), "How long pipelines, users, fields and cards count as known"),
+			strict.May("probe", strict.Duration(&a.Probe, tick, duration.Day), "How often a paused account is tried"),
+			strict.May("sweep", strict.Duration(&a.Sweep, tick, duration.Day), "How often missed hooks are looked for"),
+			strict.May("refresh", strict.Duration(&a.Refresh, tick, duration.Week), "How long pipelines, users, fields and cards count as known"),
 			strict.May("in_doubt_after", strict.Duration(&a.InDoubtAfter, tick, time.Hour), "How long after a lost answer the write is looked up"),
 			strict.May("marker_field", strict.Words(&a.MarkerField, "a field's name", nil), "Text field on leads and contacts that carries the Jivo ids"),
 			strict.May("contacts_sync", strict.OneOf(&sync, "auto", "off").Then(func(strict.Scalar) { a.ContactsSync = sync == "auto" }), "Whether all contacts are read into the contact directory"),
@@ -120,13 +121,13 @@ func (a *AmoCRM) oauth() strict.Node {
 func (b *Backoff) table() strict.Object {
 	return strict.Object{
 		Keys: []strict.Key{
-			strict.May("first", strict.Duration(&b.First, tick, strict.Day), "Wait before the first retry"),
-			strict.May("max", strict.Duration(&b.Max, tick, strict.Week), "Longest wait between retries"),
+			strict.May("first", strict.Duration(&b.First, tick, duration.Day), "Wait before the first retry"),
+			strict.May("max", strict.Duration(&b.Max, tick, duration.Week), "Longest wait between retries"),
 			strict.May("give_up", strict.Duration(&b.GiveUp, tick, strict.Longest), "Age of the trouble at which the event is dead"),
 		},
 		After: func(r *strict.Reader, at strict.Place, _ bool) {
 			if b.First > b.Max {
-				r.Problem(at.Pos, "backoff: first (%s) is longer than max (%s)", strict.ShowDuration(b.First), strict.ShowDuration(b.Max))
+				r.Problem(at.Pos, "backoff: first (%s) is longer than max (%s)", duration.Show(b.First), duration.Show(b.Max))
 			}
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/jivo-amocrm/bridge/internal/config/strict"
+	"github.com/jivo-amocrm/bridge/internal/duration"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
 )
 
@@ -41,7 +42,7 @@ func wordOf(dst *mapping.Text, set ...string) strict.Leaf {
 }
 
 func dueIn(dst *mapping.Text) strict.Leaf {
-	defaultDue := strict.Day // mapping's
+	defaultDue := duration.Day // mapping's
 	l, span := phrase(dst), strict.Duration(&defaultDue, 0, strict.Longest)
 	l.Want, l.Kinds, l.Shape, l.Def = span.Want, span.Kinds, span.Shape, span.Def
 	return l.Checked(span.Take)

@@ -1,12 +1,11 @@
 package mapping
 
 import (
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/duration"
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -115,11 +114,11 @@ func (c *compiler) recent(find []Text) ([]Text, time.Duration) {
 			continue
 		}
 		out[i].Value = "recent"
-		d, err := duration(value)
+		d, ok := duration.Parse(strings.TrimSpace(value))
 		switch {
 		case !given || strings.TrimSpace(value) == "":
 			c.problemAt(f, 0, "lead.find: say how recent, as in `recent: 7d`")
-		case err != nil || d <= 0:
+		case !ok || d <= 0:
 			c.problemAt(f, 0, "lead.find: %q is no duration, as in `recent: 7d`", strings.TrimSpace(value))
 		}
 		limit = d
@@ -209,8 +208,8 @@ func (c *compiler) task(b *TaskBlock, sc *scope) *taskPart {
 	}
 	due := defaultDue
 	if v := strings.TrimSpace(b.Due.Value); v != "" {
-		d, err := duration(v)
-		if err != nil || d < 0 {
+		d, ok := duration.Parse(v)
+		if !ok {
 			c.problemAt(b.Due, 0, "task.due: %q is no duration, as in 1h or 2d", v)
 		}
 		due = d
@@ -235,33 +234,3 @@ func place(t Text, line, col int) (int, int) {
 	}
 	return line, col
 }
-
-var durationParts = regexp.MustCompile(`[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h|d|w)`)
-
-// duration reads what every duration of the config may be: Go's, with days and
-// weeks beside the other units.
-func duration(s string) (total time.Duration, err error) {
-	s = strings.TrimSpace(s)
-	parts := durationParts.FindAllString(s, -1)
-	if s != "0" && (s == "" || strings.Join(parts, "") != s) {
-		return 0, fmt.Errorf("read duration %q", s)
-	}
-	for _, part := range parts {
-		number, days := part, time.Duration(0)
-		switch part[len(part)-1] {
-		case 'd':
-			number, days = part[:len(part)-1]+"h", 24
-		case 'w':
-			number, days = part[:len(part)-1]+"h", 7*24
-		}
-		d, err := time.ParseDuration(number)
-		if err != nil || d > maxDuration {
-			return 0, fmt.Errorf("read duration %q: too long", s)
-		}
-		total += d * max(days, 1)
-	}
-	return total, nil
-}
-
-// maxDuration keeps a week of hours from running over.
-const maxDuration = 1 << 20 * time.Hour

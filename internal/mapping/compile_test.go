@@ -186,23 +186,6 @@ func TestCutTemplate(t *testing.T) {
 	}
 }
 
-func TestDuration(t *testing.T) {
-	for in, want := range map[string]string{
-		"1h": "1h0m0s", "2d": "48h0m0s", "1w": "168h0m0s", "1w2d3h": "219h0m0s", "90m": "1h30m0s", " 7d ": "168h0m0s",
-		"1.5d": "36h0m0s", "12h1d": "36h0m0s", "0": "0s",
-		"": "error", "d": "error", "1x": "error", "-1d": "error", "9999999w": "error",
-	} {
-		d, err := duration(in)
-		got := d.String()
-		if err != nil {
-			got = "error"
-		}
-		if got != want {
-			t.Errorf("%q: %s, want %s", in, got, want)
-		}
-	}
-}
-
 // Mapping knows no clock: the same input gives the same output for ever.
 func TestPackage_IsPure(t *testing.T) {
 	files, err := filepath.Glob("*.go")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"github.com/jivo-amocrm/bridge/internal/duration"
 )
 
 // A leaf's default is what stands in its destination when the leaf is made, so
@@ -206,7 +208,7 @@ func AutoOnOff(dst *string) Leaf {
 }
 
 // Longest bounds every duration: what lies beyond is a slip, not a wish.
-const Longest = 3650 * Day
+const Longest = 3650 * duration.Day
 
 // Duration is a length of time within bounds, both included.
 func Duration(dst *time.Duration, low, high time.Duration) Leaf {
@@ -214,25 +216,25 @@ func Duration(dst *time.Duration, low, high time.Duration) Leaf {
 	l := Leaf{
 		Want: want, Kinds: TextKind | IntegerKind,
 		Shape: jsonschema.Schema{
-			Types: []string{"string", "integer"}, Pattern: durationForm + "|" + Inserted,
+			Types: []string{"string", "integer"}, Pattern: duration.Form + "|" + Inserted,
 			Minimum: jsonschema.Ptr(0.0), Maximum: jsonschema.Ptr(0.0), // 0 needs no unit
 		},
 		Take: func(s Scalar) string {
-			d, ok := ParseDuration(s.Text)
+			d, ok := duration.Parse(s.Text)
 			switch {
 			case !ok:
 				return want + " is expected, not " + s.bare()
 			case d < low:
-				return fmt.Sprintf("at least %s is expected, not %s", ShowDuration(low), s.bare())
+				return fmt.Sprintf("at least %s is expected, not %s", duration.Show(low), s.bare())
 			case d > high:
-				return fmt.Sprintf("at most %s is expected, not %s", ShowDuration(high), s.bare())
+				return fmt.Sprintf("at most %s is expected, not %s", duration.Show(high), s.bare())
 			}
 			*dst = d
 			return ""
 		},
 	}
 	if *dst != 0 {
-		l.Def = ShowDuration(*dst)
+		l.Def = duration.Show(*dst)
 	}
 	return l
 }
