@@ -119,11 +119,14 @@ func (a *App) unmatched(r *connection) []string {
 	if _, all := r.cfg.Agents["*"]; all {
 		return out
 	}
+	named := map[string]bool{} // by e-mails in any case, as items.Shaper takes them
+	for key := range r.cfg.Agents {
+		named[strings.ToLower(strings.TrimSpace(key))] = true
+	}
 	_ = a.store.View(func(tx *store.Tx) error { // an empty list is better than no page
 		return store.Each(tx, store.Names, store.Key(r.cfg.Name, "agent", ""), func(_ string, ag event.Agent) bool {
-			byMail := func(key string) bool { return strings.EqualFold(strings.TrimSpace(key), ag.Email) } // as items.Shaper does
 			_, byID := r.cfg.Agents[ag.ID]
-			if _, known := dict.User(ag.Email); !slices.ContainsFunc(slices.Collect(maps.Keys(r.cfg.Agents)), byMail) && !byID && !known && ag.Email != "" {
+			if _, known := dict.User(ag.Email); !named[strings.ToLower(ag.Email)] && !byID && !known && ag.Email != "" {
 				out = append(out, ag.Email)
 			}
 			return len(out) < 100

@@ -129,7 +129,7 @@ func (d *Dispatcher) pullConnection(ctx context.Context, c *Connection) (pulled 
 				if more = len(far) == pullSlice; more {
 					return false
 				}
-				if dueAt(ev).Sub(now) > c.furthest(ev) {
+				if ev.DueAt().Sub(now) > c.furthest(ev) {
 					far = append(far, ev.Seq)
 				}
 				return true
@@ -156,13 +156,6 @@ func (d *Dispatcher) pullConnection(ctx context.Context, c *Connection) (pulled 
 			return pulled, err
 		}
 	}
-}
-
-func dueAt(ev *event.Event) time.Time {
-	if ev.NextAt.IsZero() {
-		return ev.ReceivedAt
-	}
-	return ev.NextAt
 }
 
 // longestHold is the longest a 429 or a banned account puts an event off.

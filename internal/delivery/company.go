@@ -24,10 +24,7 @@ func companyKey(host, name string) string {
 // knownCompany is the id of the company of this name, 0 if the bridge has not
 // met it yet.
 func (j *job) knownCompany(name string) (companyID int64) {
-	_ = j.d.store.View(func(tx *store.Tx) (err error) { // an unreadable one is asked for again
-		companyID, _, err = store.Get[int64](tx, store.Names, companyKey(j.c.Account.Host, name))
-		return err
-	})
+	companyID, _, _ = known[int64](j, store.Names, companyKey(j.c.Account.Host, name)) // an unreadable one is asked for again
 	return companyID
 }
 
@@ -118,12 +115,8 @@ func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
 // standsIn reports whether a contact is known by now to stand in a company: since
 // this event's list froze another may have linked them (tied).
 func (j *job) standsIn(contactID, companyID int64) (there bool, err error) {
-	err = j.d.store.View(func(tx *store.Tx) error {
-		card, _, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
-		there = card.Contact.CompanyID == companyID
-		return err
-	})
-	return there, err
+	card, _, err := known[event.ContactCard](j, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
+	return card.Contact.CompanyID == companyID, err
 }
 
 func (j *job) madeCompany() int64 {

@@ -152,11 +152,7 @@ func (j *job) namesakes(tx *store.Tx, conn string) (clients []string) {
 // contactUnsettled reports whether the first event of a client's line has a
 // frozen list with a contact to be made: it will be made, whatever comes.
 func contactUnsettled(tx *store.Tx, conn, client string) bool {
-	line := "c:" + client
-	if chat, ok := event.ChatOfPerson(client); ok {
-		line = "k:" + chat
-	}
-	seq, ok := tx.Head(conn, line)
+	seq, ok := tx.Head(conn, event.LineOfPerson(client))
 	if !ok {
 		return false
 	}

@@ -218,10 +218,7 @@ func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, erro
 
 // knownLead returns the card of a lead; ok says whether it is fresh enough to count.
 func (j *job) knownLead(leadID int64) (card event.LeadCard, ok bool, err error) {
-	err = j.d.store.View(func(tx *store.Tx) error {
-		card, ok, err = store.Get[event.LeadCard](tx, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
-		return err
-	})
+	card, ok, err = known[event.LeadCard](j, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
 	ok = ok && !card.Dirty && !card.Lead.Deleted && time.Since(card.ReadAt) < j.c.Refresh
 	return card, ok, err
 }

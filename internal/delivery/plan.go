@@ -477,6 +477,15 @@ func (j *job) changeChat(change func(*event.Chat)) {
 	})
 }
 
+// known reads one record; ok is false if there is none.
+func known[T any](j *job, b store.Bucket, key string) (r T, ok bool, err error) {
+	err = j.d.store.View(func(tx *store.Tx) error {
+		r, ok, err = store.Get[T](tx, b, key)
+		return err
+	})
+	return r, ok, err
+}
+
 func changeRecord[T any](tx *store.Tx, b store.Bucket, key string, change func(*T)) error {
 	r, _, err := store.Get[T](tx, b, key)
 	if err != nil {

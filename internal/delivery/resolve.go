@@ -310,11 +310,7 @@ func (j *job) contactCard(ctx context.Context, contactID int64) (*event.ContactC
 // knownContact returns what is written down of a contact; fresh says whether that
 // is new enough to count. That it was deleted always is.
 func (j *job) knownContact(contactID int64) (card event.ContactCard, fresh bool, err error) {
-	var ok bool
-	err = j.d.store.View(func(tx *store.Tx) (err error) {
-		card, ok, err = store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
-		return err
-	})
+	card, ok, err := known[event.ContactCard](j, store.Cards, store.Key(j.c.Name, "contact", id(contactID)))
 	if err != nil {
 		return card, false, err
 	}

@@ -70,12 +70,8 @@ func (b *builder) apart(ctx context.Context) (apart bool, others []int64, err er
 // tied reports whether a lead is known by now to have a contact: since this event's
 // list froze another may have linked them.
 func (j *job) tied(leadID, contactID int64) (tied bool, err error) {
-	err = j.d.store.View(func(tx *store.Tx) error {
-		card, _, err := store.Get[event.LeadCard](tx, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
-		tied = slices.Contains(card.Lead.ContactIDs, contactID)
-		return err
-	})
-	return tied, err
+	card, _, err := known[event.LeadCard](j, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
+	return slices.Contains(card.Lead.ContactIDs, contactID), err
 }
 
 // seenNow reads a lead, whatever is known of it, and keeps what was read.

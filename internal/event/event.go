@@ -121,6 +121,14 @@ type Event struct {
 	BodySize int       `json:"body_size,omitempty"`
 }
 
+// DueAt is when the event is to be worked: at once, unless it was put off.
+func (ev *Event) DueAt() time.Time {
+	if ev.NextAt.IsZero() {
+		return ev.ReceivedAt
+	}
+	return ev.NextAt
+}
+
 // RuleTrace says whether a rule wanted an event, and why not.
 type RuleTrace struct {
 	Rule    string `json:"rule"`

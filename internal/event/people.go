@@ -61,6 +61,14 @@ func ChatPerson(chat string) string { return chatPerson + chat }
 // client with a number.
 func ChatOfPerson(client string) (chat string, ok bool) { return strings.CutPrefix(client, chatPerson) }
 
+// LineOfPerson is the line of the events of a person, by their client id.
+func LineOfPerson(client string) string {
+	if chat, ok := ChatOfPerson(client); ok {
+		return "k:" + chat
+	}
+	return "c:" + client
+}
+
 // Agent is a Jivo agent. CRM-stream events know only the ID.
 type Agent struct {
 	ID    string `json:"id,omitempty"`

@@ -219,9 +219,9 @@ func incoming(msg *jivo.Message, c *connection) event.Incoming {
 func line(msg *jivo.Message) string {
 	switch {
 	case msg.Client != "":
-		return "c:" + msg.Client
+		return event.LineOfPerson(msg.Client)
 	case msg.Chat != "":
-		return "k:" + msg.Chat
+		return event.LineOfPerson(event.ChatPerson(msg.Chat))
 	case msg.Deal != "":
 		return "l:" + msg.Deal
 	case msg.Known && msg.Task == "" && jivo.Stream(msg.Kind) == "crm":

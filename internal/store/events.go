@@ -248,15 +248,8 @@ func (t *Tx) isDue(ev *event.Event) bool {
 	return head == ev.Seq
 }
 
-func dueAt(ev *event.Event) time.Time {
-	if ev.NextAt.IsZero() {
-		return ev.ReceivedAt
-	}
-	return ev.NextAt
-}
-
 func dueKey(ev *event.Event) string {
-	return prefix(ev.Connection) + be64(stamp(dueAt(ev))) + be64(ev.Seq)
+	return prefix(ev.Connection) + be64(stamp(ev.DueAt())) + be64(ev.Seq)
 }
 
 func (t *Tx) enterDue(ev *event.Event) error {
