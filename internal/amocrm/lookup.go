@@ -129,20 +129,14 @@ func window(n int) (page, limit int) {
 	return page, limit
 }
 
-// ContactsPage reads one page of all contacts, 250 at a time, for the contact
-// directory: with updatedFrom 0 in the order of their ids, else those changed
-// since (unix seconds), latest first. more is false after the last page. It needs no
-// filters: these may be ignored (amocrm-api.md §4.2).
-func (c *Client) ContactsPage(ctx context.Context, page int, updatedFrom int64) (contacts []event.Contact, more bool, err error) {
-	q := url.Values{"limit": {strconv.Itoa(maxItems)}, "page": {strconv.Itoa(page)}, "with": {"leads"}}
-	if updatedFrom > 0 {
-		q.Set("order[updated_at]", "desc")
-	} else {
-		q.Set("order[id]", "asc")
-	}
+// ContactsChanged reads one page of the contacts changed since a moment (unix
+// seconds, the server's clock), latest first, 250 at a time. more is false after
+// the last one. It needs no filters: these may be ignored (amocrm-api.md §4.2).
+func (c *Client) ContactsChanged(ctx context.Context, page int, since int64) (contacts []event.Contact, more bool, err error) {
+	q := url.Values{"limit": {strconv.Itoa(maxItems)}, "page": {strconv.Itoa(page)}, "order[updated_at]": {"desc"}}
 	all, more, err := readPage[rest.Entity](ctx, c, "/api/v4/contacts", "contacts", q)
 	for _, e := range all {
-		if updatedFrom > 0 && int64(e.UpdatedAt) < updatedFrom {
+		if int64(e.UpdatedAt) < since {
 			return contacts, false, err
 		}
 		contacts = append(contacts, e.Contact())

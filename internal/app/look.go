@@ -83,21 +83,14 @@ func (l Looker) Look(ctx context.Context, hook string, fix bool) (*Look, error) 
 	return out, nil
 }
 
-// contactsPage is how many contacts a page holds; manyContacts is how many are
-// read without being asked to (upkeep).
-const (
-	contactsPage = 250
-	manyContacts = 50_000
-)
-
 // contacts says by one request whether there are more contacts than are read
 // unasked.
 func (l Looker) contacts(ctx context.Context) (string, error) {
-	page, _, err := l.CRM.ContactsPage(ctx, manyContacts/contactsPage+1, 0)
+	w, err := l.CRM.ContactsFrom(ctx, upkeep.SmallAccount)
 	if err != nil {
 		return "", err
 	}
-	if len(page) > 0 {
+	if w.First+len(w.Contacts) > upkeep.SmallAccount {
 		return "many", nil
 	}
 	return "few", nil

@@ -102,7 +102,7 @@ func pageOf[T any](all []T, page, size int) ([]T, bool) {
 	return all[from:to], to < len(all)
 }
 
-func (f *fakeCRM) ContactsPage(_ context.Context, page int, since int64) ([]event.Contact, bool, error) {
+func (f *fakeCRM) ContactsChanged(_ context.Context, page int, since int64) ([]event.Contact, bool, error) {
 	if err := f.readContacts(strconv.Itoa(page) + "@" + strconv.FormatInt(since, 10)); err != nil {
 		return nil, false, err
 	}

@@ -13,14 +13,16 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
+// SmallAccount is how many contacts an account may have for the directory to be
+// filled unasked.
+const SmallAccount = 50_000
+
 const (
 	// overlap is how far before the stored position a sweep begins: the feed's
 	// order is not documented and its writers lag (product.md §6 › Freshness).
 	overlap = 5 * time.Minute
 	// feedPages bounds one sweep: 100 events a page.
-	feedPages = 100
-	// smallAccount: how many contacts an account may have to be synced by itself.
-	smallAccount = 50_000
+	feedPages    = 100
 	contactsPage = 250
 )
 
@@ -229,7 +231,7 @@ func (k *Keeper) contacts(ctx context.Context) error {
 		return err
 	}
 	if d.FullAt == 0 {
-		if err := k.SyncContacts(ctx, smallAccount, func(int) {}); err != nil {
+		if err := k.SyncContacts(ctx, SmallAccount, func(int) {}); err != nil {
 			return err
 		}
 		return nil
@@ -237,7 +239,7 @@ func (k *Keeper) contacts(ctx context.Context) error {
 	since := d.PassedTo - int64(overlap/time.Second)
 	now := k.crm.ServerTime().Unix()
 	for page := 1; ; page++ {
-		contacts, more, err := k.crm.ContactsPage(ctx, page, since)
+		contacts, more, err := k.crm.ContactsChanged(ctx, page, since)
 		if err != nil {
 			return err
 		}

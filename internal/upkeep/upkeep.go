@@ -27,7 +27,7 @@ type CRM interface {
 	Leads(ctx context.Context, ids []int64) (map[int64]event.Lead, error)
 	OpenTasks(ctx context.Context, entity string, ids []int64) ([]event.Task, error)
 	Events(ctx context.Context, from int64, page int) ([]amocrm.FeedEvent, bool, error)
-	ContactsPage(ctx context.Context, page int, updatedFrom int64) ([]event.Contact, bool, error)
+	ContactsChanged(ctx context.Context, page int, since int64) ([]event.Contact, bool, error)
 	ContactsFrom(ctx context.Context, n int) (amocrm.ContactsWindow, error)
 	Webhooks(ctx context.Context, destination string) ([]amocrm.WebhookInfo, error)
 	SubscribeWebhook(ctx context.Context, destination string, settings []string) (amocrm.WebhookInfo, error)
