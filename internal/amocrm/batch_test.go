@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -463,33 +464,81 @@ func TestWrite_PatchesOfOneEntityNeverRideTogether(t *testing.T) {
 }
 
 func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
-	inBubble(t, Config{RPS: 1, Batch: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
-		_, _ = w.Write(t.Context(), lead(0))
-		ctx, cancel := context.WithCancel(t.Context())
+	for flood, longest := range map[Priority]time.Duration{NewLead: time.Minute, Operator: 6 * time.Minute} {
+		inBubble(t, Config{RPS: 1, Batch: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
+			_, _ = w.Write(t.Context(), lead(0))
+			ctx, cancel := context.WithCancel(t.Context())
+			began := time.Now()
+			swept := make(chan time.Duration, 1)
+			go func() {
+				_, _, err := w.Events(WithPriority(t.Context(), Sync), 1, 1)
+				if err != nil {
+					t.Error(err)
+				}
+				swept <- time.Since(began)
+			}()
+			synctest.Wait()
+			// A new urgent item every half second, twice what the budget bears.
+			go func() {
+				for i := 1; ctx.Err() == nil && time.Since(began) < time.Hour; i++ {
+					wr := lead(i)
+					wr.Priority = flood
+					go func() { _, _ = w.Write(ctx, wr) }()
+					time.Sleep(500 * time.Millisecond)
+				}
+			}()
+			took := <-swept
+			cancel()
+			time.Sleep(time.Second) // let the last of them see it
+			if took < 20*time.Second || took > longest {
+				t.Errorf("beside priority %d the sweep waited %v", flood, took)
+			}
+		})
+	}
+}
+
+// A queue of searches, minutes long: what an operator waits for goes at once, what
+// was begun first comes first to its end, and a write waits no longer than patience.
+func TestQueue_LongOneOfReads(t *testing.T) {
+	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 		began := time.Now()
-		swept := make(chan time.Duration, 1)
-		go func() {
-			_, _, err := w.Events(WithPriority(t.Context(), Sync), 1, 1)
-			if err != nil {
-				t.Error(err)
+		took := map[string]time.Duration{}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		do := func(what string, fn func() error) {
+			all.Go(func() {
+				at := time.Now()
+				if err := fn(); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				took[what] = time.Since(at)
+			})
+			synctest.Wait()
+		}
+		search := func(ctx context.Context, query string, p Priority) func() error {
+			return func() error { _, err := w.SearchContacts(ctx, query, p); return err }
+		}
+		for i := range 100 {
+			do(fmt.Sprint("visitor ", i), search(t.Context(), fmt.Sprint(9160000000+i), NewLead))
+		}
+		time.Sleep(30 * time.Second)
+		do("the first one's e-mail", search(WithSince(t.Context(), began.Add(-1)), "first@example.com", NewLead))
+		do("an operator's visitor", search(t.Context(), "9990000000", Operator))
+		for i := range 3 {
+			do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
+		}
+		do("somebody new", search(t.Context(), "8880000000", NewLead))
+		all.Wait()
+		for what, want := range map[string]time.Duration{
+			"visitor 29": 29 * time.Second, "an operator's visitor": time.Second, "the first one's e-mail": 2 * time.Second,
+			"lead 0": patience + time.Second, "lead 1": patience + time.Second, "lead 2": patience + time.Second,
+			"visitor 99": 102 * time.Second, "somebody new": 73 * time.Second,
+		} {
+			if got := took[what]; got < want-2*time.Second || got > want+2*time.Second {
+				t.Errorf("%s took %v, want about %v", what, got, want)
 			}
-			swept <- time.Since(began)
-		}()
-		synctest.Wait()
-		// A new urgent item every half second, twice what the budget bears.
-		go func() {
-			for i := 1; ctx.Err() == nil; i++ {
-				wr := lead(i)
-				wr.Priority = Operator
-				go func() { _, _ = w.Write(ctx, wr) }()
-				time.Sleep(500 * time.Millisecond)
-			}
-		}()
-		took := <-swept
-		cancel()
-		time.Sleep(time.Second) // let the last of them see it
-		if took < 20*time.Second || took > 120*time.Second {
-			t.Errorf("the sweep waited %v", took)
 		}
 	})
 }

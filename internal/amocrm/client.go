@@ -248,11 +248,27 @@ func WithPriority(ctx context.Context, p Priority) context.Context {
 	return context.WithValue(ctx, priorityKey{}, p)
 }
 
-func priorityOf(ctx context.Context) Priority {
-	if p, ok := ctx.Value(priorityKey{}).(Priority); ok {
-		return p
+type sinceKey struct{}
+
+// WithSince has the reads made with the context stand where they would, had they
+// been made at that moment: what was begun first comes first to its end. A write
+// stands where it comes, so that others gather with it.
+func WithSince(ctx context.Context, began time.Time) context.Context {
+	return context.WithValue(ctx, sinceKey{}, began)
+}
+
+// read makes the job of a read.
+func read(ctx context.Context) *job {
+	now := time.Now()
+	began, ok := ctx.Value(sinceKey{}).(time.Time)
+	if !ok {
+		began = now
 	}
-	return CardRead
+	p, ok := ctx.Value(priorityKey{}).(Priority)
+	if !ok {
+		p = CardRead
+	}
+	return &job{at: now, due: p.due(began), operator: p == Operator}
 }
 
 type noLedger struct{}

@@ -280,8 +280,8 @@ func (c *Client) callFailed(j *job, a answer) {
 // send makes one request of its own and decodes its answer into out. The
 // status is 0 if no answer came; 204 leaves out as it is.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, body []byte, out any) (int, error) {
-	now := time.Now()
-	j := &job{at: now, due: priorityOf(ctx).due(now), call: &call{method: method, path: path, query: query.Encode(), body: body}}
+	j := read(ctx)
+	j.call = &call{method: method, path: path, query: query.Encode(), body: body}
 	if method == http.MethodGet {
 		j.name = path + "?" + j.call.query
 	}

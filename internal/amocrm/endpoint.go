@@ -100,9 +100,24 @@ const (
 	Sync
 )
 
-// ageStep is how long a request must wait to overtake a fresh one that is one
-// priority more urgent. It is what keeps the least urgent from starving.
-const ageStep = 5 * time.Second
+const (
+	// ageStep is how long a request must wait to overtake a fresh one that is one
+	// priority more urgent. It is what keeps the least urgent from starving.
+	ageStep = 5 * time.Second
+	// operatorStep is ageStep for what an operator waits for. He does so for
+	// seconds, and a queue may be minutes long.
+	operatorStep = 2 * time.Minute
+	// patience is how long writes of a kind stand behind reads. A read brings one
+	// event on, a write up to fifty: without a bound a queue of people to be looked
+	// for is worked through to its end before the first lead is made. Less of it
+	// makes smaller groups.
+	patience = 15 * time.Second
+)
 
 // due is the moment a request is ordered by: the earliest goes first.
-func (p Priority) due(at time.Time) time.Time { return at.Add(time.Duration(min(p, Sync)) * ageStep) }
+func (p Priority) due(at time.Time) time.Time {
+	if p == Operator {
+		return at.Add(-operatorStep)
+	}
+	return at.Add(time.Duration(min(p, Sync)) * ageStep)
+}

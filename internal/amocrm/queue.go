@@ -28,14 +28,21 @@ type group struct {
 
 func (g group) reads() bool { return g.endpoint == 0 && g.entity != "" }
 
+// kind is the group whichever part of it was refused.
+func (g group) kind() group {
+	g.cohort = 0
+	return g
+}
+
 // job is one thing that waits for the budget: an item of a bulk write, a
 // read by id, or a request of its own.
 type job struct {
-	group group
-	due   time.Time // what it is ordered by: see Priority.due
-	at    time.Time // when it came
-	name  string    // identical waiting reads share one job; "" for writes
-	keys  []string  // no two jobs with a common key are on their way together
+	group    group
+	due      time.Time // what it is ordered by: see Priority.due
+	at       time.Time // when it came
+	operator bool      // an operator waits for what it reads
+	name     string    // identical waiting reads share one job; "" for writes
+	keys     []string  // no two jobs with a common key are on their way together
 
 	write   *Write // of a bulk write
 	request string // its request_id
@@ -75,10 +82,11 @@ type queue struct {
 	mu      sync.Mutex
 	batch   int
 	waiting []*job
-	busy    map[string]bool // keys of what is on its way
-	sizes   map[group]int   // lowered batch sizes, after timeouts
-	changed chan struct{}   // capacity 1
-	working bool            // a dispatcher runs
+	busy    map[string]bool     // keys of what is on its way
+	sizes   map[group]int       // lowered batch sizes, after timeouts
+	left    map[group]time.Time // when writes of a kind last left
+	changed chan struct{}       // capacity 1
+	working bool                // a dispatcher runs
 	closed  bool
 	writes  int           // requests with writes on their way
 	quiet   chan struct{} // closed when the queue is and no write is on its way
@@ -89,7 +97,7 @@ type queue struct {
 
 func newQueue(batch int, spawn func()) *queue {
 	return &queue{
-		batch: batch, busy: map[string]bool{}, sizes: map[group]int{},
+		batch: batch, busy: map[string]bool{}, sizes: map[group]int{}, left: map[group]time.Time{},
 		changed: make(chan struct{}, 1), quiet: make(chan struct{}), byName: map[string]*job{}, spawn: spawn,
 	}
 }
@@ -114,6 +122,7 @@ func (q *queue) add(j *job) error {
 		if j.due.Before(same.due) {
 			same.due = j.due
 		}
+		same.operator = same.operator || j.operator
 		return nil
 	}
 	q.insert(j)
@@ -198,10 +207,12 @@ func (q *queue) forget(j *job) {
 func (q *queue) pick() []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	free, best := q.free()
-	if best == nil {
+	free := q.free()
+	if len(free) == 0 {
 		return nil
 	}
+	now := time.Now()
+	best := q.mostUrgent(free, now)
 	jobs := []*job{best}
 	if best.group != (group{}) {
 		jobs = gather(free, best.group, q.size(best.group))
@@ -215,12 +226,13 @@ func (q *queue) pick() []*job {
 	q.waiting = slices.DeleteFunc(q.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
 	if best.write != nil {
 		q.writes++
+		q.left[best.group.kind()] = now
 	}
 	return jobs
 }
 
-// free returns the waiting jobs whose keys are free, and the most urgent one.
-func (q *queue) free() (free []*job, best *job) {
+// free returns the waiting jobs whose keys are free, in the order they came.
+func (q *queue) free() (free []*job) {
 	seen := map[string]bool{}
 	for _, j := range q.waiting {
 		ok := true
@@ -234,11 +246,26 @@ func (q *queue) free() (free []*job, best *job) {
 			continue
 		}
 		free = append(free, j)
-		if best == nil || j.due.Before(best.due) {
-			best = j
-		}
 	}
-	return free, best
+	return free
+}
+
+// mostUrgent is the job with the earliest due. Where that is a read for which no
+// operator waits, writes go before it that have waited for long, and none of whose
+// kind has left for as long.
+func (q *queue) mostUrgent(free []*job, now time.Time) *job {
+	byDue := func(a, b *job) int { return a.due.Compare(b.due) }
+	best := slices.MinFunc(free, byDue)
+	if best.write != nil || best.operator {
+		return best
+	}
+	writes := slices.DeleteFunc(slices.Clone(free), func(j *job) bool {
+		return j.write == nil || now.Sub(j.at) < patience || now.Sub(q.left[j.group.kind()]) < patience
+	})
+	if len(writes) == 0 {
+		return best
+	}
+	return slices.MinFunc(writes, byDue)
 }
 
 // gather returns the most urgent jobs of a group, at most n of them and no
@@ -267,8 +294,7 @@ func (q *queue) size(g group) int {
 	case g.endpoint == ComplexLeads:
 		n = min(n, maxComplex)
 	}
-	g.cohort = 0
-	if lowered, ok := q.sizes[g]; ok {
+	if lowered, ok := q.sizes[g.kind()]; ok {
 		n = min(n, lowered)
 	}
 	return n
@@ -279,7 +305,7 @@ func (q *queue) size(g group) int {
 func (q *queue) sized(g group, n int, well bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	g.cohort = 0
+	g = g.kind()
 	lowered, ok := q.sizes[g]
 	switch {
 	case !well && n > 1:
@@ -329,8 +355,7 @@ func (q *queue) work() (ready, more bool) {
 		q.working = false
 		return false, false
 	}
-	_, best := q.free()
-	return best != nil, true
+	return len(q.free()) > 0, true
 }
 
 // flush ends everything that waits with err.

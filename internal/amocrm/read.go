@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm/budget"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
@@ -113,16 +112,13 @@ func (c *Client) byID(ctx context.Context, entity string, id int64) (e rest.Enti
 	if id <= 0 {
 		return e, false, nil
 	}
-	now := time.Now()
-	g := group{}
+	j := read(ctx)
 	if c.filters.Load() {
-		g.entity = entity
+		j.group.entity = entity
 	}
 	path := "/api/v4/" + entity + "/" + strconv.FormatInt(id, 10)
-	o := c.submit(ctx, &job{
-		group: g, at: now, due: priorityOf(ctx).due(now), name: path, id: id,
-		call: &call{method: http.MethodGet, path: path, query: url.Values{"with": {withOf(entity)}}.Encode()},
-	})
+	j.name, j.id, j.call = path, id, &call{method: http.MethodGet, path: path, query: url.Values{"with": {withOf(entity)}}.Encode()}
+	o := c.submit(ctx, j)
 	if o.err != nil {
 		if r, isRefused := o.err.(*Refused); isRefused && r.Status == http.StatusNotFound {
 			return e, false, nil

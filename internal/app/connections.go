@@ -20,6 +20,9 @@ import (
 // several. amoCRM names no limit (amocrm-api.md §4.6).
 const noteLimit = 10_000
 
+// requestsAlone is what a visitor nobody knows takes: two searches and the lead.
+const requestsAlone = 3
+
 // connection is one connection of the config that is running.
 type connection struct {
 	cfg     *config.Connection
@@ -212,6 +215,7 @@ func delivered(c *config.Connection, acc *account, names *dict.Snapshot) *delive
 		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,
+		ReplyWait: c.Reply.Wait,
 		Shaper: func(names *dict.Snapshot) *items.Shaper {
 			return &items.Shaper{Dict: names, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone, Cents: strings.HasSuffix(c.AmoCRM.Host, ".kommo.com")}
 		},
@@ -230,10 +234,12 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 		Wait: c.Reply.Wait, Refresh: c.AmoCRM.Refresh, Link: c.Reply.CRMLink, ContactInfo: c.Reply.ContactInfo, Assign: c.Reply.EnableAssign,
 		Templates: replyTemplates(c, regionOf(c, acc.keeper.Dict())),
 		Held: func() bool {
-			// A queue that takes longer than the wait: what stands before this
-			// event goes in groups of up to `batch`.
-			ahead := a.store.Pending(name)
-			return acc.client.State().Paused || acc.keeper.Dict() == nil || float64(ahead) > c.Reply.Wait.Seconds()*rps*float64(batch)
+			// In a queue that takes longer than the wait, in groups of up to `batch`,
+			// operators go first; but so many cannot.
+			wait := c.Reply.Wait.Seconds()
+			long := float64(a.store.Pending(name)) > wait*rps*float64(batch)
+			many := float64(a.disp.Operators(name)) > wait*rps/requestsAlone
+			return acc.client.State().Paused || acc.keeper.Dict() == nil || long && many
 		},
 	}
 }

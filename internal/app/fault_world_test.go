@@ -262,18 +262,24 @@ func (l *lab) which() int {
 
 // post sends a body as Jivo does and returns the status; 0: no answer.
 func (l *lab) post(body []byte) int {
+	status, _ := l.ask(body)
+	return status
+}
+
+// ask is post with the reply.
+func (l *lab) ask(body []byte) (status int, answer string) {
 	life := l.which()
 	c := &http.Client{Transport: l.seen.Transport(&http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}), Timeout: time.Minute}
 	res, err := c.Post("http://bridge/jivo/"+e2eName+"/"+e2eSecret, "application/json", bytes.NewReader(body))
 	if err != nil {
-		return 0
+		return 0, ""
 	}
 	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, res.Body) // the status says it all
+	raw, _ := io.ReadAll(res.Body) // the status says whether it was taken
 	if life != l.which() {
-		return 0
+		return 0, ""
 	}
-	return res.StatusCode
+	return res.StatusCode, string(raw)
 }
 
 // tell posts bodies at the same time, each of which must be taken.

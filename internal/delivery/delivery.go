@@ -53,6 +53,7 @@ type Dispatcher struct {
 	lines    map[string]bool // lines with an event in flight that is not detached
 	inFlight map[string]int  // by connection
 	waiters  map[uint64][]chan struct{}
+	awaited  map[string]int // operators who wait for an event, by its line
 	kick     chan struct{}
 	work     sync.WaitGroup
 	turns    turns
@@ -65,7 +66,7 @@ func New(st *store.Store, hooks Hooks, obs Observer, log *slog.Logger) *Dispatch
 	return &Dispatcher{
 		store: st, hooks: hooks, obs: obs, log: log, rand: rand.Float64,
 		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[string]bool{}, inFlight: map[string]int{},
-		waiters: map[uint64][]chan struct{}{}, kick: make(chan struct{}, 1), turns: newTurns(),
+		waiters: map[uint64][]chan struct{}{}, awaited: map[string]int{}, kick: make(chan struct{}, 1), turns: newTurns(),
 	}
 }
 
@@ -179,24 +180,41 @@ func (d *Dispatcher) fullFor(ctx context.Context) time.Duration {
 	return 0
 }
 
-// claim starts a worker for each due event of c that there is room for.
+// claim starts a worker for each due event of c that there is room for. For what an
+// operator waits for there always is.
 func (d *Dispatcher) claim(ctx context.Context, c *Connection) time.Duration {
 	d.mu.Lock()
 	room := maxInFlight - d.inFlight[c.Name]
 	d.mu.Unlock()
-	if room <= 0 {
+	awaited := d.awaitedLines(c.Name)
+	if room <= 0 && len(awaited) == 0 {
 		return time.Minute // a finished worker kicks
 	}
 	var due []*job
 	var next time.Time
 	now := time.Now()
+	claim := func(ev *event.Event) {
+		// What stands first in the journal comes first to its end.
+		began := now.Add(time.Duration(len(due)))
+		due = append(due, &job{d: d, c: c, seq: ev.Seq, line: lineOf(ev), began: began, turns: d.turnsFor(ev.Source)})
+	}
 	err := d.store.View(func(tx *store.Tx) (err error) {
+		for _, line := range awaited {
+			head, _ := tx.Head(c.Name, line)
+			if ev, err := tx.Event(head); err == nil && !d.working(head) && !ev.DueAt().After(now) {
+				claim(ev)
+			}
+		}
+		if room <= 0 {
+			next = now.Add(time.Minute)
+			return nil
+		}
 		next, err = tx.Due(c.Name, now, func(seq uint64, _ time.Time) bool {
 			if d.working(seq) {
 				return true
 			}
 			if ev, err := tx.Event(seq); err == nil {
-				due = append(due, &job{d: d, c: c, seq: seq, line: lineOf(ev), turns: d.turnsFor(ev.Source)})
+				claim(ev)
 			}
 			return len(due) < room
 		})
@@ -229,8 +247,10 @@ func lineOf(ev *event.Event) string {
 	if ev.Line == "" || ev.Detached {
 		return ""
 	}
-	return ev.Connection + "\x00" + ev.Line
+	return ev.Connection + lineSep + ev.Line
 }
+
+const lineSep = "\x00"
 
 func (d *Dispatcher) working(seq uint64) bool {
 	d.mu.Lock()
@@ -304,60 +324,6 @@ func (d *Dispatcher) ApplyHook(ctx context.Context, connection string, seq uint6
 		d.start(ctx, &job{d: d, c: c, seq: seq})
 	}
 	return c != nil
-}
-
-// WaitCore returns when the event's contact and lead are settled, when it came
-// to its end or was put off, or when ctx ends.
-func (d *Dispatcher) WaitCore(ctx context.Context, seq uint64) {
-	ch := make(chan struct{})
-	d.mu.Lock()
-	d.waiters[seq] = append(d.waiters[seq], ch)
-	d.mu.Unlock()
-	defer d.forgetWaiter(seq, ch)
-	var over bool
-	err := d.store.View(func(tx *store.Tx) error {
-		ev, err := tx.Event(seq)
-		if err != nil {
-			return err
-		}
-		over = ev.State != event.Pending || ev.Detached || ev.Attempts > 0
-		return nil
-	})
-	if err != nil || over {
-		return
-	}
-	select {
-	case <-ch:
-	case <-ctx.Done():
-	}
-}
-
-func (d *Dispatcher) forgetWaiter(seq uint64, ch chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	ws := d.waiters[seq]
-	for i, w := range ws {
-		if w == ch {
-			ws = append(ws[:i], ws[i+1:]...)
-			break
-		}
-	}
-	if len(ws) == 0 {
-		delete(d.waiters, seq)
-		return
-	}
-	d.waiters[seq] = ws
-}
-
-// announce wakes those who wait for the event's core.
-func (d *Dispatcher) announce(seq uint64) {
-	d.mu.Lock()
-	ws := d.waiters[seq]
-	delete(d.waiters, seq)
-	d.mu.Unlock()
-	for _, w := range ws {
-		close(w)
-	}
 }
 
 // InFlight reports how many events of a connection are being worked.

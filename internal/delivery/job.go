@@ -22,10 +22,11 @@ const keptRequests = 40
 
 // job is one attempt at one event.
 type job struct {
-	d    *Dispatcher
-	c    *Connection
-	seq  uint64
-	line string // held up while this runs; guarded by d.mu
+	d     *Dispatcher
+	c     *Connection
+	seq   uint64
+	line  string    // held up while this runs; guarded by d.mu
+	began time.Time // when it was claimed; no two of a claim at the same moment
 	turns
 
 	// mu guards ev and effects: the account's sender marks changes as sent
@@ -133,7 +134,10 @@ func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
 			ending = panicked()
 		}
 	}()
-	ctx = amocrm.WithTrace(ctx, j.trace)
+	ctx = amocrm.WithSince(amocrm.WithTrace(ctx, j.trace), j.began)
+	if j.isAwaited() {
+		ctx = amocrm.WithPriority(ctx, amocrm.Operator)
+	}
 	if j.ev.Source == event.AmoCRM {
 		return j.d.hooks.Apply(ctx, j.c.Name, j.ev, body)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/mapping"
@@ -171,7 +172,7 @@ func (j *job) listed(ctx context.Context, query, key string) (cards []*event.Con
 // searched returns the contacts that amoCRM's search finds and that carry a key.
 func (j *job) searched(ctx context.Context, query, key string) (cards []*event.ContactCard, err error) {
 	began := time.Now()
-	contacts, err := j.crm().SearchContacts(ctx, query, j.urgency())
+	contacts, err := j.crm().SearchContacts(ctx, query, j.urgency(amocrm.NewLead))
 	if err != nil {
 		return nil, err
 	}
