@@ -406,6 +406,9 @@ func (j *job) logAttempt(ctx context.Context, ending event.Ending, took time.Dur
 	case ev.State == event.Done && ev.Attempts > 0:
 		level = slog.LevelInfo
 	}
+	if !j.d.log.Enabled(ctx, level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("connection", ev.Connection), slog.Uint64("seq", ev.Seq), slog.String("source", string(ev.Source)),
 		slog.String("kind", j.kind()), slog.String("state", string(ev.State)), slog.Duration("took", took),

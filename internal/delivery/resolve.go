@@ -33,7 +33,7 @@ func (j *job) people() (phones, emails []string) {
 // peopleKeys are their keys in the contact directory and the lock table.
 func (j *job) peopleKeys() []string {
 	phones, emails := j.people()
-	return phone.Keys(phones, emails, j.c.Region)
+	return phone.KeysOf(phones, emails)
 }
 
 // findContact finds the event's contact as find says (product.md › Finding the

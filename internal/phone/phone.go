@@ -5,6 +5,7 @@
 package phone
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -97,14 +98,26 @@ func digits(s string) string {
 
 // Keys are the contact directory's keys of phones and e-mails: "p:+79990000001",
 // "e:a@example.com". What cannot be compared has none.
-func Keys(phones, emails []string, region string) (keys []string) {
+func Keys(phones, emails []string, region string) []string {
+	phones, emails = slices.Clone(phones), slices.Clone(emails)
+	for i, p := range phones {
+		phones[i] = Soft(p, region)
+	}
+	for i, e := range emails {
+		emails[i] = Email(e)
+	}
+	return KeysOf(phones, emails)
+}
+
+// KeysOf is Keys of what is in normal form (Soft, Email) already.
+func KeysOf(phones, emails []string) (keys []string) {
 	for _, p := range phones {
-		if p = Soft(p, region); p != "" {
+		if p != "" {
 			keys = append(keys, "p:"+p)
 		}
 	}
 	for _, e := range emails {
-		if e = Email(e); e != "" {
+		if e != "" {
 			keys = append(keys, "e:"+e)
 		}
 	}
