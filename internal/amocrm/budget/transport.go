@@ -37,7 +37,7 @@ func NewHTTP1() *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		MaxIdleConnsPerHost:    16,
-		IdleConnTimeout:        60 * time.Second,
+		IdleConnTimeout:        30 * time.Second, // before any gateway's (60, 75 s): one closed under a write leaves that in doubt
 		MaxResponseHeaderBytes: 64 << 10,
 		Protocols:              h1,
 	}
