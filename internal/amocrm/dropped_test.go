@@ -107,7 +107,7 @@ func TestRead_OnAConnectionClosedTwicePauses(t *testing.T) {
 // A probe whose connection is closed under it goes again at once: what is over is
 // not waited out for another minute.
 func TestProbe_OnAClosedConnectionGoesAgain(t *testing.T) {
-	inBubble(t, Config{Probe: 30 * time.Second}, nil, farend.Page(503), func(t *testing.T, w *world) {
+	inBubble(t, Config{Probe: 20 * time.Second}, nil, farend.Page(503), func(t *testing.T, w *world) {
 		_, _, _ = w.Lead(t.Context(), 1)
 		began, closed, ok := time.Now(), false, farend.Landing(0)
 		w.Answer(func(rw http.ResponseWriter, r *http.Request, body []byte) {
@@ -118,7 +118,7 @@ func TestProbe_OnAClosedConnectionGoesAgain(t *testing.T) {
 			ok(rw, r, body)
 		})
 		<-w.Resumed()
-		if took := time.Since(began); !closed || took > 32*time.Second {
+		if took := time.Since(began); !closed || took > 22*time.Second {
 			t.Errorf("closed under the probe: %t; resumed after %v", closed, took)
 		}
 	})
