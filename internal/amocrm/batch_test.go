@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -409,10 +410,11 @@ func TestWrite_ExclusiveKeysNeverRideTogetherAndKeepTheirOrder(t *testing.T) {
 		for i := range 20 {
 			wr := lead(i)
 			wr.Exclusive = []string{fmt.Sprintf("p:%d", i%4)}
+			ctx := context.Background()
 			if i%5 == 0 {
-				wr.Priority = Operator // urgency does not overtake within a key
+				ctx = WithOperator(ctx, func() bool { return true }) // urgency does not overtake within a key
 			}
-			go func() { _, _ = w.Write(context.Background(), wr); ends <- i }()
+			go func() { _, _ = w.Write(ctx, wr); ends <- i }()
 			synctest.Wait()
 		}
 		for range 20 {
@@ -464,7 +466,7 @@ func TestWrite_PatchesOfOneEntityNeverRideTogether(t *testing.T) {
 }
 
 func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
-	for flood, longest := range map[Priority]time.Duration{NewLead: time.Minute, Operator: 6 * time.Minute} {
+	for _, operators := range []bool{false, true} {
 		inBubble(t, Config{RPS: 1, Batch: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
 			_, _ = w.Write(t.Context(), lead(0))
 			ctx, cancel := context.WithCancel(t.Context())
@@ -481,65 +483,116 @@ func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
 			// A new urgent item every half second, twice what the budget bears.
 			go func() {
 				for i := 1; ctx.Err() == nil && time.Since(began) < time.Hour; i++ {
-					wr := lead(i)
-					wr.Priority = flood
-					go func() { _, _ = w.Write(ctx, wr) }()
+					go func() { _, _ = w.Write(WithOperator(ctx, func() bool { return operators }), lead(i)) }()
 					time.Sleep(500 * time.Millisecond)
 				}
 			}()
 			took := <-swept
 			cancel()
 			time.Sleep(time.Second) // let the last of them see it
-			if took < 20*time.Second || took > longest {
-				t.Errorf("beside priority %d the sweep waited %v", flood, took)
+			if took < 20*time.Second || took > 2*time.Minute {
+				t.Errorf("operators %t: the sweep waited %v", operators, took)
 			}
 		})
 	}
 }
 
-// A queue of searches, minutes long: what an operator waits for goes at once, what
-// was begun first comes first to its end, and a write waits no longer than patience.
-func TestQueue_LongOneOfReads(t *testing.T) {
+// waits is what was asked for, and how long each took.
+type waits struct {
+	t    *testing.T
+	mu   sync.Mutex
+	took map[string]time.Duration
+	all  sync.WaitGroup
+}
+
+func (l *waits) do(what string, fn func() error) {
+	l.all.Go(func() {
+		at := time.Now()
+		if err := fn(); err != nil {
+			l.t.Errorf("%s: %v", what, err)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.took[what] = time.Since(at)
+	})
+	synctest.Wait()
+}
+
+// about checks that each took what it should, give or take two seconds.
+func (l *waits) about(want map[string]time.Duration) {
+	l.t.Helper()
+	l.all.Wait()
+	for what, want := range want {
+		if got, ok := l.took[what]; !ok || got < want-2*time.Second || got > want+2*time.Second {
+			l.t.Errorf("%s took %v, want about %v", what, got, want)
+		}
+	}
+}
+
+// manySearches is a queue of three minutes: visitor n is asked for after n seconds.
+func (l *waits) manySearches(w *world) {
+	for i := range 180 {
+		l.do(fmt.Sprint("visitor ", i), func() error {
+			_, err := w.SearchContacts(l.t.Context(), fmt.Sprint(9160000000+i), NewLead)
+			return err
+		})
+	}
+}
+
+// In a long queue of reads a write waits no longer than patience, and what was begun
+// first comes first to its end.
+func TestQueue_ReadsDoNotHoldWritesUp(t *testing.T) {
 	inBubble(t, Config{RPS: 1}, nil, farend.Landing(0), func(t *testing.T, w *world) {
+		l := &waits{t: t, took: map[string]time.Duration{}}
 		began := time.Now()
-		took := map[string]time.Duration{}
-		var mu sync.Mutex
-		var all sync.WaitGroup
-		do := func(what string, fn func() error) {
-			all.Go(func() {
-				at := time.Now()
-				if err := fn(); err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				took[what] = time.Since(at)
-			})
-			synctest.Wait()
-		}
-		search := func(ctx context.Context, query string, p Priority) func() error {
-			return func() error { _, err := w.SearchContacts(ctx, query, p); return err }
-		}
-		for i := range 100 {
-			do(fmt.Sprint("visitor ", i), search(t.Context(), fmt.Sprint(9160000000+i), NewLead))
-		}
+		l.manySearches(w)
 		time.Sleep(30 * time.Second)
-		do("the first one's e-mail", search(WithSince(t.Context(), began.Add(-1)), "first@example.com", NewLead))
-		do("an operator's visitor", search(t.Context(), "9990000000", Operator))
+		l.do("the first one's e-mail", func() error {
+			_, err := w.SearchContacts(WithSince(t.Context(), began.Add(-1)), "first@example.com", NewLead)
+			return err
+		})
 		for i := range 3 {
-			do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
+			l.do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
 		}
-		do("somebody new", search(t.Context(), "8880000000", NewLead))
-		all.Wait()
-		for what, want := range map[string]time.Duration{
-			"visitor 29": 29 * time.Second, "an operator's visitor": time.Second, "the first one's e-mail": 2 * time.Second,
-			"lead 0": patience + time.Second, "lead 1": patience + time.Second, "lead 2": patience + time.Second,
-			"visitor 99": 102 * time.Second, "somebody new": 73 * time.Second,
-		} {
-			if got := took[what]; got < want-2*time.Second || got > want+2*time.Second {
-				t.Errorf("%s took %v, want about %v", what, got, want)
-			}
+		l.about(map[string]time.Duration{
+			"visitor 29": 29 * time.Second, "the first one's e-mail": time.Second, "visitor 179": 183 * time.Second,
+			"lead 0": patience, "lead 1": patience, "lead 2": patience,
+		})
+		if n := len(w.Seen()); n != 182 {
+			t.Errorf("%d requests: the leads did not share one", n)
 		}
+	})
+}
+
+// What an operator waits for goes at once, however old the queue is: also what stood
+// in it before he came, what others wait for too, and what shares a request with more
+// than fit into one.
+func TestQueue_AnOperatorGoesFirst(t *testing.T) {
+	inBubble(t, Config{RPS: 1, Batch: 2}, nil, farend.Landing(0), func(t *testing.T, w *world) {
+		l := &waits{t: t, took: map[string]time.Duration{}}
+		l.manySearches(w)
+		var here atomic.Bool
+		ctx := WithOperator(t.Context(), here.Load)
+		search := func(ctx context.Context, query string) func() error {
+			return func() error { _, err := w.SearchContacts(ctx, query, NewLead); return err }
+		}
+		l.do("asked for before", search(ctx, "9990000000"))
+		l.do("by one of two", search(t.Context(), "8880000000"))
+		time.Sleep(150 * time.Second)
+		for i := range 4 {
+			l.do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
+		}
+		time.Sleep(patience - time.Second) // the leads would go any moment
+		here.Store(true)
+		l.do("by the other", search(ctx, "8880000000"))
+		l.do("his lead", func() error { _, err := w.Write(ctx, lead(5)); return err })
+		l.do("his card", func() error { _, _, err := w.Lead(ctx, 5); return err })
+		time.Sleep(6 * time.Second)
+		here.Store(false)
+		l.about(map[string]time.Duration{
+			"asked for before": 166 * time.Second, "by one of two": 167 * time.Second, "by the other": 3 * time.Second,
+			"his lead": 4 * time.Second, "his card": 5 * time.Second,
+		})
 	})
 }
 

@@ -257,6 +257,21 @@ func WithSince(ctx context.Context, began time.Time) context.Context {
 	return context.WithValue(ctx, sinceKey{}, began)
 }
 
+type operatorKey struct{}
+
+// WithOperator has what is read and written with the context go before everything
+// else while waits says that an operator waits for it; but every third request is
+// others', if any wait. waits is called from other goroutines, as long as the read or
+// write waits; it must be quick and not call the client.
+func WithOperator(ctx context.Context, waits func() bool) context.Context {
+	return context.WithValue(ctx, operatorKey{}, waits)
+}
+
+func operatorOf(ctx context.Context) (waits func() bool) {
+	waits, _ = ctx.Value(operatorKey{}).(func() bool)
+	return waits
+}
+
 // read makes the job of a read.
 func read(ctx context.Context) *job {
 	now := time.Now()
@@ -268,7 +283,7 @@ func read(ctx context.Context) *job {
 	if !ok {
 		p = CardRead
 	}
-	return &job{at: now, due: p.due(began), operator: p == Operator}
+	return &job{at: now, due: p.due(began)}
 }
 
 type noLedger struct{}

@@ -19,7 +19,7 @@ func (c *Client) submit(ctx context.Context, j *job) outcome {
 	if c.State().Paused {
 		return outcome{err: c.pausedError()}
 	}
-	w := &caller{done: make(chan outcome, 1)}
+	w := &caller{done: make(chan outcome, 1), operator: operatorOf(ctx)}
 	j.callers = []*caller{w}
 	if err := c.queue.add(j); err != nil {
 		return outcome{err: err}

@@ -90,10 +90,10 @@ func (e Endpoint) IDKey() string {
 // Priority says how urgent a request is while requests wait for the budget.
 type Priority uint8
 
-// The priorities of product.md §8.4, most urgent first.
+// The priorities of product.md §8.4, most urgent first. Before them all goes what an
+// operator waits for: see WithOperator.
 const (
-	Operator Priority = iota // an operator waits for it
-	NewLead
+	NewLead Priority = iota
 	Update
 	NoteTask
 	CardRead
@@ -104,9 +104,8 @@ const (
 	// ageStep is how long a request must wait to overtake a fresh one that is one
 	// priority more urgent. It is what keeps the least urgent from starving.
 	ageStep = 5 * time.Second
-	// operatorStep is ageStep for what an operator waits for. He does so for
-	// seconds, and a queue may be minutes long.
-	operatorStep = 2 * time.Minute
+	// operatorsInRow is how many requests in a row are operators' while others wait.
+	operatorsInRow = 2
 	// patience is how long writes of a kind stand behind reads. A read brings one
 	// event on, a write up to fifty: without a bound a queue of people to be looked
 	// for is worked through to its end before the first lead is made. Less of it
@@ -115,9 +114,4 @@ const (
 )
 
 // due is the moment a request is ordered by: the earliest goes first.
-func (p Priority) due(at time.Time) time.Time {
-	if p == Operator {
-		return at.Add(-operatorStep)
-	}
-	return at.Add(time.Duration(min(p, Sync)) * ageStep)
-}
+func (p Priority) due(at time.Time) time.Time { return at.Add(time.Duration(min(p, Sync)) * ageStep) }

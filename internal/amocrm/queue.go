@@ -37,12 +37,12 @@ func (g group) kind() group {
 // job is one thing that waits for the budget: an item of a bulk write, a
 // read by id, or a request of its own.
 type job struct {
-	group    group
-	due      time.Time // what it is ordered by: see Priority.due
-	at       time.Time // when it came
-	operator bool      // an operator waits for what it reads
-	name     string    // identical waiting reads share one job; "" for writes
-	keys     []string  // no two jobs with a common key are on their way together
+	group  group
+	due    time.Time // what it is ordered by: see Priority.due
+	at     time.Time // when it came
+	urgent bool      // an operator waited for it when the queue was last looked at
+	name   string    // identical waiting reads share one job; "" for writes
+	keys   []string  // no two jobs with a common key are on their way together
 
 	write   *Write // of a bulk write
 	request string // its request_id
@@ -58,8 +58,9 @@ type job struct {
 
 // caller waits for a job's outcome.
 type caller struct {
-	done chan outcome
-	gone bool // its ctx ended while the job was on its way: it must not go again
+	done     chan outcome
+	gone     bool        // its ctx ended while the job was on its way: it must not go again
+	operator func() bool // whether an operator waits for it; nil: none ever does
 }
 
 // outcome is what a caller gets: a Result, or the bytes of an answer.
@@ -85,6 +86,7 @@ type queue struct {
 	busy    map[string]bool     // keys of what is on its way
 	sizes   map[group]int       // lowered batch sizes, after timeouts
 	left    map[group]time.Time // when writes of a kind last left
+	inRow   int                 // requests that left since the last one for which no operator waited
 	changed chan struct{}       // capacity 1
 	working bool                // a dispatcher runs
 	closed  bool
@@ -122,7 +124,6 @@ func (q *queue) add(j *job) error {
 		if j.due.Before(same.due) {
 			same.due = j.due
 		}
-		same.operator = same.operator || j.operator
 		return nil
 	}
 	q.insert(j)
@@ -217,6 +218,9 @@ func (q *queue) pick() []*job {
 	if best.group != (group{}) {
 		jobs = gather(free, best.group, q.size(best.group))
 	}
+	if q.inRow++; !best.urgent {
+		q.inRow = 0
+	}
 	for _, j := range jobs {
 		q.forget(j)
 		for _, k := range j.keys {
@@ -245,34 +249,53 @@ func (q *queue) free() (free []*job) {
 		if !ok {
 			continue
 		}
+		j.urgent = slices.ContainsFunc(j.callers, func(w *caller) bool { return w.operator != nil && w.operator() })
 		free = append(free, j)
 	}
 	return free
 }
 
-// mostUrgent is the job with the earliest due. Where that is a read for which no
-// operator waits, writes go before it that have waited for long, and none of whose
-// kind has left for as long.
+// mostUrgent is the job with the earliest due, with two exceptions. What an operator
+// waits for goes before everything else, but every third request is another's: else
+// a flood of chats would leave nothing for their notes, in groups of a few leads each.
+// And where the earliest is a read, writes go before it that have waited for long, and
+// none of whose kind has left for as long.
 func (q *queue) mostUrgent(free []*job, now time.Time) *job {
-	byDue := func(a, b *job) int { return a.due.Compare(b.due) }
-	best := slices.MinFunc(free, byDue)
-	if best.write != nil || best.operator {
+	if q.inRow < operatorsInRow {
+		if j := earliest(free, func(j *job) bool { return j.urgent }); j != nil {
+			return j
+		}
+	}
+	best := earliest(free, func(*job) bool { return true })
+	if best.write != nil {
 		return best
 	}
-	writes := slices.DeleteFunc(slices.Clone(free), func(j *job) bool {
-		return j.write == nil || now.Sub(j.at) < patience || now.Sub(q.left[j.group.kind()]) < patience
-	})
-	if len(writes) == 0 {
-		return best
+	return cmp.Or(earliest(free, func(j *job) bool {
+		return j.write != nil && now.Sub(j.at) >= patience && now.Sub(q.left[j.group.kind()]) >= patience
+	}), best)
+}
+
+// earliest is the first due of the jobs that are meant, nil if none is.
+func earliest(jobs []*job, meant func(*job) bool) (best *job) {
+	for _, j := range jobs {
+		if meant(j) && (best == nil || j.due.Before(best.due)) {
+			best = j
+		}
 	}
-	return slices.MinFunc(writes, byDue)
+	return best
 }
 
 // gather returns the most urgent jobs of a group, at most n of them and no
 // more than fit into one body.
 func gather(free []*job, g group, n int) []*job {
 	jobs := slices.DeleteFunc(slices.Clone(free), func(j *job) bool { return j.group != g })
-	slices.SortStableFunc(jobs, func(a, b *job) int { return a.due.Compare(b.due) })
+	rank := func(j *job) int {
+		if j.urgent {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(jobs, func(a, b *job) int { return cmp.Or(rank(a)-rank(b), a.due.Compare(b.due)) })
 	size := 0
 	for i, j := range jobs {
 		if j.write != nil {

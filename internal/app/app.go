@@ -115,7 +115,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 	keeper := card.NewKeeper(a.store, a.cardConnection, a.dirty, drop)
 	a.disp = delivery.New(a.store, keeper, observer{a.metrics, newNames(), opt.Log, a.named}, opt.Log)
 	a.disp.OnEnd(a.barrier.lower)
-	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.disp.WaitCore), a.dirty)
+	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.hookApplied), a.dirty)
 	a.intake = intake.New(bounds(cfg), intake.Deps{
 		Journal: journal{a}, Pending: a.store.Pending, Replier: a.compose,
 		HookKind: hookKind, OAuth: a, Observer: a.metrics, Log: opt.Log,

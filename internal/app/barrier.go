@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 
@@ -47,6 +48,9 @@ func (b *barrier) wait(settled func(context.Context, uint64)) func(context.Conte
 		}
 	}
 }
+
+// hookApplied waits for one hook; no operator asks for it by itself.
+func (a *App) hookApplied(ctx context.Context, seq uint64) { a.disp.WaitCore(ctx, seq, math.MaxInt) }
 
 // journal is the store as the listener sees it: a hook that is on disk is
 // applied at once, whatever the account's state.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -20,8 +21,13 @@ import (
 // several. amoCRM names no limit (amocrm-api.md §4.6).
 const noteLimit = 10_000
 
-// requestsAlone is what a visitor nobody knows takes: two searches and the lead.
-const requestsAlone = 3
+// seats is how many operators can be served within wait seconds though the queue is
+// long. Two requests of three are theirs; each visitor nobody knows takes two searches,
+// all of them one request with their leads, and the answers take a while.
+func seats(wait, rps float64) int {
+	const answers = 0.3
+	return max(0, int(((wait-answers)*rps*2/3-1)/2))
+}
 
 // connection is one connection of the config that is running.
 type connection struct {
@@ -215,7 +221,6 @@ func delivered(c *config.Connection, acc *account, names *dict.Snapshot) *delive
 		Kinds: jivo.Kinds(), MarkerField: c.AmoCRM.MarkerField, Anonymous: c.Anonymous, AnonymousHold: c.AnonymousHold, Park: c.Park,
 		Refresh: c.AmoCRM.Refresh, InDoubtAfter: c.AmoCRM.InDoubtAfter,
 		BackoffFirst: c.AmoCRM.Backoff.First, BackoffMax: c.AmoCRM.Backoff.Max, GiveUp: c.AmoCRM.Backoff.GiveUp, NoteLimit: noteLimit,
-		ReplyWait: c.Reply.Wait,
 		Shaper: func(names *dict.Snapshot) *items.Shaper {
 			return &items.Shaper{Dict: names, Agents: c.Agents, Region: region, MarkerField: c.AmoCRM.MarkerField, Location: zone, Cents: strings.HasSuffix(c.AmoCRM.Host, ".kommo.com")}
 		},
@@ -233,13 +238,15 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 		Region: regionOf(c, acc.keeper.Dict()), Location: zoneOf(c, acc.keeper.Dict()), Dict: acc.keeper.Dict,
 		Wait: c.Reply.Wait, Refresh: c.AmoCRM.Refresh, Link: c.Reply.CRMLink, ContactInfo: c.Reply.ContactInfo, Assign: c.Reply.EnableAssign,
 		Templates: replyTemplates(c, regionOf(c, acc.keeper.Dict())),
-		Held: func() bool {
-			// In a queue that takes longer than the wait, in groups of up to `batch`,
-			// operators go first; but so many cannot.
+		Seats: func() int {
 			wait := c.Reply.Wait.Seconds()
-			long := float64(a.store.Pending(name)) > wait*rps*float64(batch)
-			many := float64(a.disp.Operators(name)) > wait*rps/requestsAlone
-			return acc.client.State().Paused || acc.keeper.Dict() == nil || long && many
+			switch long := float64(a.store.Pending(name)) > wait*rps*float64(batch); {
+			case acc.client.State().Paused || acc.keeper.Dict() == nil:
+				return 0
+			case long: // what takes longer than the wait, in groups of up to `batch`
+				return seats(wait, rps)
+			}
+			return math.MaxInt
 		},
 	}
 }

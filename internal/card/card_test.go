@@ -69,7 +69,7 @@ func newDesk(t *testing.T) *desk {
 	return &desk{t: t, st: st, conn: Connection{
 		Name: shop, BaseURL: "https://demo.amocrm.ru", Account: host, Language: "ru", Region: "RU", Location: zone,
 		Dict: func() *dict.Snapshot { return names }, Wait: time.Second, Refresh: time.Hour, Link: "lead", Assign: "auto",
-		Held: func() bool { return false },
+		Seats: func() int { return 1 },
 	}}
 }
 
@@ -85,7 +85,7 @@ func (d *desk) note(s string) {
 func (d *desk) Card(_, result string) { d.cards = append(d.cards, result) }
 
 func (d *desk) composer() *Composer {
-	return NewComposer(d.st, d.connOf, d, func(_ context.Context, seq uint64) {
+	return NewComposer(d.st, d.connOf, d, func(_ context.Context, seq uint64, _ int) {
 		d.note("event " + strconv.FormatUint(seq, 10))
 		if d.onWait != nil {
 			d.onWait()

@@ -33,7 +33,7 @@ type Connection struct {
 	ContactInfo bool
 	Assign      string                 // auto | on | off
 	Templates   func(View) []jivo.Item // nil: the default items
-	Held        func() bool            // nothing will come soon: paused, or a queue longer than the wait
+	Seats       func() int             // how many operators may wait for a lead at once; 0: it would be in vain
 }
 
 // View is what reply templates see besides the event.
@@ -61,15 +61,16 @@ type Composer struct {
 	store *store.Store
 	conn  func(name string) (Connection, bool)
 	obs   Observer
-	// wait blocks until the event's contact and lead are settled; hooks until
-	// the hooks acknowledged before the event are applied. Both end with ctx.
-	wait  func(ctx context.Context, seq uint64)
+	// wait blocks until the event's contact and lead are settled, unless all seats
+	// are taken; hooks until the hooks acknowledged before the event are applied. Both
+	// end with ctx.
+	wait  func(ctx context.Context, seq uint64, seats int)
 	hooks func(ctx context.Context, seq uint64)
 	stale func(connection string, leadID int64)
 }
 
 // NewComposer returns a composer; stale is told of cards too old to be trusted.
-func NewComposer(st *store.Store, conn func(string) (Connection, bool), obs Observer, wait, hooks func(context.Context, uint64), stale func(string, int64)) *Composer {
+func NewComposer(st *store.Store, conn func(string) (Connection, bool), obs Observer, wait func(context.Context, uint64, int), hooks func(context.Context, uint64), stale func(string, int64)) *Composer {
 	return &Composer{store: st, conn: conn, obs: obs, wait: wait, hooks: hooks, stale: stale}
 }
 
@@ -87,9 +88,9 @@ func (p *Composer) Reply(ctx context.Context, connection string, m *jivo.Message
 	p.hooks(hctx, seq)
 	cancel()
 	s := p.look(c, m)
-	if !s.open() && !c.Held() && c.Wait > 0 {
+	if seats := c.Seats(); !s.open() && seats > 0 && c.Wait > 0 {
 		wctx, cancel := context.WithTimeout(ctx, c.Wait)
-		p.wait(wctx, seq)
+		p.wait(wctx, seq, seats)
 		cancel()
 		s = p.look(c, m)
 	}

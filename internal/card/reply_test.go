@@ -307,7 +307,7 @@ func TestReply_WaitsOnlyForWhoHasNoOpenLead(t *testing.T) {
 		"new client":          {nil, nil, true},
 		"closed lead":         {[]event.LeadCard{closed}, nil, true},
 		"open lead":           {[]event.LeadCard{aLead()}, nil, false},
-		"new, account held":   {nil, func(c *Connection) { c.Held = func() bool { return true } }, false},
+		"new, account held":   {nil, func(c *Connection) { c.Seats = func() int { return 0 } }, false},
 		"new, no wait wanted": {nil, func(c *Connection) { c.Wait = 0 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,7 +340,7 @@ func TestReply_WaitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		until := func(ctx context.Context, _ uint64) { <-ctx.Done() }
-		p := NewComposer(d.st, d.connOf, d, until, until, func(string, int64) {})
+		p := NewComposer(d.st, d.connOf, d, func(ctx context.Context, seq uint64, _ int) { until(ctx, seq) }, until, func(string, int64) {})
 		began := time.Now()
 		p.Reply(context.Background(), shop, message(t, "chat_accepted", chat1, ""), 9, false)
 		equal(t, "the reply took", time.Since(began), hookWait+d.conn.Wait)

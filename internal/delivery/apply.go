@@ -259,13 +259,13 @@ func (j *job) refuse(idx []int, why string) event.Ending {
 // settles: a new lead takes the new contact along.
 func (j *job) write(ctx context.Context, i int) (w amocrm.Write, with []int, err error) {
 	ch := j.ev.Changes[i]
-	w = amocrm.Write{Entity: ch.EntityType, EntityID: ch.EntityID, Item: ch.Item, Keys: []string{ch.Key}, Priority: j.urgency(amocrm.Update)}
+	w = amocrm.Write{Entity: ch.EntityType, EntityID: ch.EntityID, Item: ch.Item, Keys: []string{ch.Key}, Priority: amocrm.Update}
 	with = []int{i}
 	switch {
 	case ch.Op == event.OpCreate && ch.Target == event.OnLead:
 		return j.writeLead(ctx, i)
 	case ch.Op == event.OpCreate && ch.Target == event.OnContact:
-		w.Endpoint, w.Entity, w.EntityID, w.Priority = amocrm.PostContacts, "", 0, j.urgency(amocrm.NewLead)
+		w.Endpoint, w.Entity, w.EntityID, w.Priority = amocrm.PostContacts, "", 0, amocrm.NewLead
 		w.Exclusive = j.peopleKeys()
 	case ch.Op == event.OpUpdate && ch.Target == event.OnContact:
 		w.Endpoint, w.Entity = amocrm.PatchContacts, ""
@@ -339,7 +339,7 @@ func (j *job) writeLead(ctx context.Context, i int) (w amocrm.Write, with []int,
 	if err != nil {
 		return w, with, err
 	}
-	return amocrm.Write{Endpoint: amocrm.ComplexLeads, Item: raw, Keys: keys, Exclusive: j.peopleKeys(), Priority: j.urgency(amocrm.NewLead)}, with, nil
+	return amocrm.Write{Endpoint: amocrm.ComplexLeads, Item: raw, Keys: keys, Exclusive: j.peopleKeys(), Priority: amocrm.NewLead}, with, nil
 }
 
 func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
@@ -355,7 +355,7 @@ func (j *job) writeLink(i int) (w amocrm.Write, with []int, err error) {
 		return w, []int{i}, cmp.Or(err, errThere)
 	}
 	raw, err := json.Marshal(items.Link(ch.EntityID, contacts, cid, !isBeside(ch)))
-	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: j.urgency(amocrm.Update)}, []int{i}, err
+	return amocrm.Write{Endpoint: amocrm.LinkLeads, EntityID: ch.EntityID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 
 // placeOf is the entity a note, call or task goes to, now that contact and lead

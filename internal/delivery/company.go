@@ -86,7 +86,7 @@ func (j *job) writeCompany(ctx context.Context, i int) (w amocrm.Write, with []i
 		return w, with, errNothing
 	}
 	raw, err := json.Marshal(party.Item)
-	return amocrm.Write{Endpoint: amocrm.PostCompanies, Item: raw, Keys: []string{j.ev.Changes[i].Key}, Priority: j.urgency(amocrm.Update)}, with, err
+	return amocrm.Write{Endpoint: amocrm.PostCompanies, Item: raw, Keys: []string{j.ev.Changes[i].Key}, Priority: amocrm.Update}, with, err
 }
 
 // member is the contact that a link to a company is for: the one that was found,
@@ -109,7 +109,7 @@ func (j *job) writeCompanyLink(i int) (w amocrm.Write, with []int, err error) {
 		return w, []int{i}, cmp.Or(err, errThere)
 	}
 	raw, err := json.Marshal(items.Link(contactID, companies, companyID, false))
-	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: contactID, Item: raw, Keys: []string{ch.Key}, Priority: j.urgency(amocrm.Update)}, []int{i}, err
+	return amocrm.Write{Endpoint: amocrm.LinkContacts, EntityID: contactID, Item: raw, Keys: []string{ch.Key}, Priority: amocrm.Update}, []int{i}, err
 }
 
 // standsIn reports whether a contact is known by now to stand in a company: since

@@ -81,7 +81,6 @@ type Connection struct {
 	BackoffFirst  time.Duration
 	BackoffMax    time.Duration
 	GiveUp        time.Duration
-	ReplyWait     time.Duration // how long an operator waits for the lead of a chat
 	Hours         Hours
 	NoteLimit     int // runes in one note
 }

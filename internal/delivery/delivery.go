@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,10 +51,10 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	conns    map[string]*Connection
 	jobs     map[uint64]*job // in flight, by event
-	lines    map[string]bool // lines with an event in flight that is not detached
+	lines    map[line]bool   // lines with an event in flight that is not detached
 	inFlight map[string]int  // by connection
 	waiters  map[uint64][]chan struct{}
-	awaited  map[string]int // operators who wait for an event, by its line
+	awaited  map[line]int // operators who wait for an event, by its line
 	kick     chan struct{}
 	work     sync.WaitGroup
 	turns    turns
@@ -65,8 +66,8 @@ type Dispatcher struct {
 func New(st *store.Store, hooks Hooks, obs Observer, log *slog.Logger) *Dispatcher {
 	return &Dispatcher{
 		store: st, hooks: hooks, obs: obs, log: log, rand: rand.Float64,
-		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[string]bool{}, inFlight: map[string]int{},
-		waiters: map[uint64][]chan struct{}{}, awaited: map[string]int{}, kick: make(chan struct{}, 1), turns: newTurns(),
+		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[line]bool{}, inFlight: map[string]int{},
+		waiters: map[uint64][]chan struct{}{}, awaited: map[line]int{}, kick: make(chan struct{}, 1), turns: newTurns(),
 	}
 }
 
@@ -186,35 +187,31 @@ func (d *Dispatcher) claim(ctx context.Context, c *Connection) time.Duration {
 	d.mu.Lock()
 	room := maxInFlight - d.inFlight[c.Name]
 	d.mu.Unlock()
-	awaited := d.awaitedLines(c.Name)
-	if room <= 0 && len(awaited) == 0 {
-		return time.Minute // a finished worker kicks
-	}
 	var due []*job
 	var next time.Time
 	now := time.Now()
-	claim := func(ev *event.Event) {
-		// What stands first in the journal comes first to its end.
-		began := now.Add(time.Duration(len(due)))
+	take := func(ev *event.Event) {
+		began := now.Add(time.Duration(len(due))) // what stands first comes first to its end
 		due = append(due, &job{d: d, c: c, seq: ev.Seq, line: lineOf(ev), began: began, turns: d.turnsFor(ev.Source)})
 	}
+	taken := func(seq uint64) bool {
+		return d.working(seq) || slices.ContainsFunc(due, func(j *job) bool { return j.seq == seq })
+	}
 	err := d.store.View(func(tx *store.Tx) (err error) {
-		for _, line := range awaited {
-			head, _ := tx.Head(c.Name, line)
-			if ev, err := tx.Event(head); err == nil && !d.working(head) && !ev.DueAt().After(now) {
-				claim(ev)
+		for _, ev := range d.awaitedHeads(tx, c.Name) {
+			if !ev.DueAt().After(now) && !taken(ev.Seq) {
+				take(ev)
 			}
 		}
-		if room <= 0 {
-			next = now.Add(time.Minute)
-			return nil
+		if len(due) >= room {
+			return nil // a finished worker kicks
 		}
 		next, err = tx.Due(c.Name, now, func(seq uint64, _ time.Time) bool {
-			if d.working(seq) {
+			if taken(seq) {
 				return true
 			}
 			if ev, err := tx.Event(seq); err == nil {
-				claim(ev)
+				take(ev)
 			}
 			return len(due) < room
 		})
@@ -242,15 +239,17 @@ func (d *Dispatcher) turnsFor(source event.Source) turns {
 	return d.turns
 }
 
-// lineOf names the line an event holds up while it is worked; "" if none.
-func lineOf(ev *event.Event) string {
-	if ev.Line == "" || ev.Detached {
-		return ""
-	}
-	return ev.Connection + lineSep + ev.Line
-}
+// line is the order in which events of one client, or of one chat, are worked. The
+// zero line is none.
+type line struct{ connection, name string }
 
-const lineSep = "\x00"
+// lineOf is the line an event holds up while it is worked.
+func lineOf(ev *event.Event) line {
+	if ev.Line == "" || ev.Detached {
+		return line{}
+	}
+	return line{ev.Connection, ev.Line}
+}
 
 func (d *Dispatcher) working(seq uint64) bool {
 	d.mu.Lock()
@@ -267,7 +266,7 @@ func (d *Dispatcher) start(ctx context.Context, j *job) {
 		return
 	}
 	d.jobs[j.seq] = j
-	if j.line != "" {
+	if j.line != (line{}) {
 		d.lines[j.line] = true
 	}
 	d.inFlight[j.c.Name]++
@@ -296,7 +295,7 @@ func (d *Dispatcher) start(ctx context.Context, j *job) {
 func (d *Dispatcher) leaveLine(j *job) {
 	d.mu.Lock()
 	delete(d.lines, j.line)
-	j.line = ""
+	j.line = line{}
 	d.mu.Unlock()
 	d.Kick()
 }
@@ -321,7 +320,7 @@ func (d *Dispatcher) ApplyHook(ctx context.Context, connection string, seq uint6
 	c := d.conns[connection]
 	d.mu.Unlock()
 	if c != nil {
-		d.start(ctx, &job{d: d, c: c, seq: seq})
+		d.start(ctx, &job{d: d, c: c, seq: seq, began: time.Now()})
 	}
 	return c != nil
 }

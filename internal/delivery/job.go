@@ -25,8 +25,8 @@ type job struct {
 	d     *Dispatcher
 	c     *Connection
 	seq   uint64
-	line  string    // held up while this runs; guarded by d.mu
-	began time.Time // when it was claimed; no two of a claim at the same moment
+	line  line      // held up while this runs; guarded by d.mu
+	began time.Time // when it was taken up; no two of a claim at the same moment
 	turns
 
 	// mu guards ev and effects: the account's sender marks changes as sent
@@ -113,7 +113,7 @@ func (j *job) load() (body []byte, err error) {
 		}
 		j.ev = ev
 		body = tx.Body(j.seq)
-		if head, ok := tx.Head(ev.Connection, ev.Line); ok && head != j.seq && j.line != "" && ev.State == event.Pending { // one that is parked stands in no line
+		if head, ok := tx.Head(ev.Connection, ev.Line); ok && head != j.seq && j.line != (line{}) && ev.State == event.Pending { // one that is parked stands in no line
 			j.first = head // it was claimed by what was true before that one was woken
 		}
 		return nil
@@ -134,10 +134,7 @@ func (j *job) attempt(ctx context.Context, body []byte) (ending event.Ending) {
 			ending = panicked()
 		}
 	}()
-	ctx = amocrm.WithSince(amocrm.WithTrace(ctx, j.trace), j.began)
-	if j.isAwaited() {
-		ctx = amocrm.WithPriority(ctx, amocrm.Operator)
-	}
+	ctx = amocrm.WithOperator(amocrm.WithSince(amocrm.WithTrace(ctx, j.trace), j.began), j.isAwaited)
 	if j.ev.Source == event.AmoCRM {
 		return j.d.hooks.Apply(ctx, j.c.Name, j.ev, body)
 	}

@@ -1,44 +1,40 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 // WaitCore returns when the event's contact and lead are settled, when it came
-// to its end or was put off, or when ctx ends. Meanwhile the event, and what stands
-// before it in its line, goes before all others.
-func (d *Dispatcher) WaitCore(ctx context.Context, seq uint64) {
+// to its end or was put off, or when ctx ends; at once if as many operators as there
+// are seats wait for events of the account already. Meanwhile the event, and what
+// stands before it in its line, goes before all others.
+func (d *Dispatcher) WaitCore(ctx context.Context, seq uint64, seats int) {
 	ch := make(chan struct{})
 	d.mu.Lock()
 	d.waiters[seq] = append(d.waiters[seq], ch)
 	d.mu.Unlock()
 	defer d.forgetWaiter(seq, ch)
 	var over bool
-	var line string
+	var in line
 	err := d.store.View(func(tx *store.Tx) error {
 		ev, err := tx.Event(seq)
 		if err != nil {
 			return err
 		}
 		over = ev.State != event.Pending || ev.Detached || ev.Attempts > 0
-		line = lineOf(ev)
+		in = lineOf(ev)
 		return nil
 	})
-	if err != nil || over {
+	if err != nil || over || !d.takeSeat(in, seats) {
 		return
 	}
-	if line != "" {
-		d.waits(line, 1)
-		defer d.waits(line, -1)
-		d.Kick()
-	}
+	defer d.leaveSeat(in)
+	d.Kick()
 	select {
 	case <-ch:
 	case <-ctx.Done():
@@ -67,56 +63,67 @@ func (d *Dispatcher) announce(seq uint64) {
 	}
 }
 
-// waits notes that more operators wait for an event of a line, or fewer.
-func (d *Dispatcher) waits(line string, more int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.awaited[line] += more; d.awaited[line] == 0 {
-		delete(d.awaited, line)
-	}
-}
-
-// Operators reports how many operators wait for an event of a connection.
-func (d *Dispatcher) Operators(connection string) (n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for line, operators := range d.awaited {
-		if strings.HasPrefix(line, connection+lineSep) {
-			n += operators
-		}
-	}
-	return n
-}
-
-// awaitedLines lists the lines of a connection in which an operator waits for an event.
-func (d *Dispatcher) awaitedLines(connection string) (lines []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for line := range d.awaited {
-		if l, ok := strings.CutPrefix(line, connection+lineSep); ok {
-			lines = append(lines, l)
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// isAwaited reports whether an operator waits for j, or for what stands behind it.
-// That of a chat just accepted may not have begun to.
-func (j *job) isAwaited() bool {
-	if (j.ev.Kind == "chat_accepted" || j.ev.Kind == "chat_updated") && time.Since(j.ev.ReceivedAt) < j.c.ReplyWait {
+// takeSeat has an operator wait for what stands in a line, if there is room on the
+// account for one more. What stands in none takes no seat: no operator asks for it.
+func (d *Dispatcher) takeSeat(in line, seats int) bool {
+	if in == (line{}) {
 		return true
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	taken := 0
+	for l, operators := range d.awaited {
+		if d.sameAccount(l.connection, in.connection) {
+			taken += operators
+		}
+	}
+	if taken >= seats {
+		return false
+	}
+	d.awaited[in]++
+	return true
+}
+
+func (d *Dispatcher) leaveSeat(in line) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.awaited[in]--; d.awaited[in] <= 0 {
+		delete(d.awaited, in)
+	}
+}
+
+// sameAccount needs the lock.
+func (d *Dispatcher) sameAccount(a, b string) bool {
+	ca, cb := d.conns[a], d.conns[b]
+	return a == b || ca != nil && cb != nil && ca.Account == cb.Account
+}
+
+// isAwaited reports whether an operator waits for what stands in j's line. It is safe
+// for concurrent use.
+func (j *job) isAwaited() bool {
 	j.d.mu.Lock()
 	defer j.d.mu.Unlock()
 	return j.d.awaited[j.line] > 0
 }
 
-// urgency is the priority of what brings contact and lead about: an operator's, if
-// one waits for them.
-func (j *job) urgency(otherwise amocrm.Priority) amocrm.Priority {
-	if j.isAwaited() {
-		return amocrm.Operator
+// awaitedHeads gives the heads of the lines in which an operator waits for something,
+// as they stand in the journal.
+func (d *Dispatcher) awaitedHeads(tx *store.Tx, connection string) (heads []*event.Event) {
+	var lines []line
+	d.mu.Lock()
+	for l := range d.awaited {
+		if l.connection == connection {
+			lines = append(lines, l)
+		}
 	}
-	return otherwise
+	d.mu.Unlock()
+	for _, l := range lines {
+		if head, ok := tx.Head(connection, l.name); ok {
+			if ev, err := tx.Event(head); err == nil {
+				heads = append(heads, ev)
+			}
+		}
+	}
+	slices.SortFunc(heads, func(a, b *event.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return heads
 }

@@ -343,7 +343,7 @@ func TestWaitCore_EndsWhenContactAndLeadStand(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		time.AfterFunc(time.Millisecond, y.run)
-		y.d.WaitCore(ctx, seq)
+		y.d.WaitCore(ctx, seq, 1)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("waited %s", took)
 		}
@@ -363,8 +363,70 @@ func TestWaitCore_DoesNotWaitForWhatWasPutOff(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		y.d.WaitCore(ctx, seq)
+		y.d.WaitCore(ctx, seq, 1)
 		equal(t, "waited", time.Since(began), 0)
+	})
+}
+
+// An event that was put off is not tried again sooner because an operator waits for one
+// behind it.
+func TestWaitCore_HastensNothingThatWasPutOff(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.crm.before = func(amocrm.Write) error { return &amocrm.Failed{Status: 500, Trouble: amocrm.Unavailable} }
+		y.run()
+		first := y.post(chat("chat_accepted", 1, ""))
+		pass(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		second := y.post(chat("chat_updated", 1, ""))
+		go func() {
+			for ctx.Err() == nil {
+				y.d.Kick()
+				pass(100 * time.Millisecond)
+			}
+		}()
+		y.d.WaitCore(ctx, second, 1)
+		equal(t, "attempts", y.is(first, event.Pending, "").Attempts, 1)
+	})
+}
+
+// Operators take seats, which are the account's; who finds none does not wait.
+func TestWaitCore_WaitsOnlyWhereASeatIsFree(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		other := *y.c
+		other.Name = shop + "2"
+		elsewhere := *y.c
+		elsewhere.Name, elsewhere.Account = shop+"3", &Account{}
+		y.d.SetConnections([]*Connection{y.c, &other, &elsewhere})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		took := map[string]time.Duration{}
+		var mu sync.Mutex
+		for i, name := range []string{shop, shop, shop + "2", shop + "3"} {
+			seq := y.postTo(name, chat("chat_accepted", i+1, ""))
+			all.Go(func() {
+				began := time.Now()
+				y.d.WaitCore(ctx, seq, 2)
+				mu.Lock()
+				defer mu.Unlock()
+				took[fmt.Sprint(name, " ", i)] = time.Since(began)
+			})
+			pass(time.Second)
+		}
+		all.Wait()
+		for who, want := range map[string]time.Duration{
+			shop + " 0": 10 * time.Second, shop + " 1": 9 * time.Second, shop + "2 2": 0, shop + "3 3": 7 * time.Second,
+		} {
+			if got := took[who].Round(time.Millisecond); got != want {
+				t.Errorf("%s waited %v, want %v", who, got, want)
+			}
+		}
+		y.d.mu.Lock()
+		defer y.d.mu.Unlock()
+		if len(y.d.waiters)+len(y.d.awaited) > 0 {
+			t.Errorf("kept: %v, %v", y.d.waiters, y.d.awaited)
+		}
 	})
 }
 

@@ -172,7 +172,7 @@ func (j *job) listed(ctx context.Context, query, key string) (cards []*event.Con
 // searched returns the contacts that amoCRM's search finds and that carry a key.
 func (j *job) searched(ctx context.Context, query, key string) (cards []*event.ContactCard, err error) {
 	began := time.Now()
-	contacts, err := j.crm().SearchContacts(ctx, query, j.urgency(amocrm.NewLead))
+	contacts, err := j.crm().SearchContacts(ctx, query, amocrm.NewLead)
 	if err != nil {
 		return nil, err
 	}

@@ -275,7 +275,7 @@ func TestBareDeal_GoesBeforeTheChatThatDescribesItsClient(t *testing.T) {
 		chatted := y.post(chat("chat_accepted", 1, ""))
 		waited := false
 		go func() {
-			y.d.WaitCore(t.Context(), chatted)
+			y.d.WaitCore(t.Context(), chatted, 1)
 			waited = y.event(chatted).Detached || y.event(chatted).State == event.Done
 		}()
 		pass(100 * time.Millisecond)
