@@ -41,7 +41,7 @@ func fingerprint(c *config.AmoCRM) string {
 	if c.OAuth != nil {
 		id, secret, redirect = c.OAuth.ClientID, c.OAuth.ClientSecret.Reveal(), c.OAuth.RedirectURL
 	}
-	return fmt.Sprintf("%q", []any{c.Account, c.Token.Reveal(), id, secret, redirect, c.RequestsPerSecond, c.Batch, c.Timeout, c.Probe, c.Sweep, c.Refresh, c.ContactsSync, c.MarkerField})
+	return fmt.Sprintf("%q", []any{c.Account, c.Token.Reveal(), id, secret, redirect, c.RequestsPerSecond, c.Batch, c.Timeout, c.Probe, c.Sweep, c.Refresh, c.ContactsSync})
 }
 
 // clientConfig is what every client must know of an account.
@@ -64,7 +64,7 @@ func (a *App) openAccount(c *config.Connection) *account {
 	acc.client = amocrm.New(of, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
 		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
-		MarkerField: cfg.MarkerField, InDoubtAfter: cfg.InDoubtAfter,
+		InDoubtAfter: cfg.InDoubtAfter,
 		Load: func(ctx context.Context) (*dict.Snapshot, error) {
 			return dict.Load(ctx, acc.client)
 		},

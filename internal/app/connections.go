@@ -2,8 +2,11 @@ package app
 
 import (
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
@@ -63,9 +66,11 @@ func (a *App) apply(cfg *config.Config) {
 		}
 	}
 	a.mu.Unlock()
-	for _, acc := range old {
-		acc.retire()
+	var retired sync.WaitGroup
+	for _, acc := range old { // side by side: one that hangs holds the others up once, not each in turn
+		retired.Go(acc.retire)
 	}
+	retired.Wait()
 	a.mu.Lock()
 	for _, c := range cfg.Connections {
 		delete(a.removed, c.Name)
@@ -90,17 +95,7 @@ func bounds(cfg *config.Config) intake.Config {
 // frozen remembers the connections that the store knows and the config does not:
 // their queues stand still until the name returns.
 func (a *App) frozen(cfg *config.Config) {
-	var names []string
-	err := a.store.View(func(tx *store.Tx) error {
-		return store.Each(tx, store.Pins, "", func(key string, _ int64) bool {
-			names = append(names, store.Parts(key)[0])
-			return true
-		})
-	})
-	if err != nil {
-		a.log.Error("cannot read the connections of the store", "error", err)
-		return
-	}
+	names := slices.Sorted(maps.Keys(a.pins()))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, name := range names {
@@ -116,7 +111,7 @@ func (a *App) connect() {
 	a.connecting.Lock() // or one that began before a dictionary came could end last
 	defer a.connecting.Unlock()
 	a.mu.Lock()
-	cfg := a.cfg
+	cfg, pins := a.cfg, a.pins()
 	conns := map[string]*connection{}
 	byHost := map[string][]upkeep.Connection{}
 	for _, c := range cfg.Connections {
@@ -124,7 +119,8 @@ func (a *App) connect() {
 		r := &connection{cfg: c, account: acc, card: a.cardOf(c, acc)}
 		conns[c.Name] = r
 		byHost[acc.host] = append(byHost[acc.host], upkeep.Connection{
-			Name: c.Name, HookPath: hookPath(c), HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, Region: regionOf(c, acc.keeper.Dict()),
+			Name: c.Name, HookPath: hookPath(c), HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, MarkerField: c.AmoCRM.MarkerField,
+			Region: regionOf(c, acc.keeper.Dict()), Pinned: pins[c.Name],
 		})
 	}
 	accounts := make([]*account, 0, len(a.accounts))
@@ -143,7 +139,7 @@ func (a *App) connect() {
 			continue
 		}
 		if err := a.pin(name, dict.AccountID); errors.Is(err, errOtherAccount) {
-			r.refused = err
+			r.refused, r.card.Seats = err, func() int { return 0 } // nothing will come: no operator waits
 			a.log.Error("connection not worked", "connection", name, "error", err)
 			continue
 		} else if err != nil { // the disk's trouble: housekeeping tries again
@@ -162,6 +158,21 @@ func (a *App) connect() {
 	}
 	a.intake.SetConnections(doors)
 	a.disp.SetConnections(work)
+}
+
+// pins says which account each connection's name belongs to, as far as the store knows.
+func (a *App) pins() map[string]int64 {
+	of := map[string]int64{}
+	err := a.store.View(func(tx *store.Tx) error {
+		return store.Each(tx, store.Pins, "", func(key string, id int64) bool {
+			of[store.Parts(key)[0]] = id
+			return true
+		})
+	})
+	if err != nil {
+		a.log.Error("cannot read the connections of the store", "error", err)
+	}
+	return of
 }
 
 // dictionaryCame is told when an account's dictionary was read for the first

@@ -36,17 +36,24 @@ func passing(err error) bool {
 	return ok || errors.Is(err, errNotLookedUp)
 }
 
-// lacking lists on what the dictionary has no marker field although one may be made.
-func (k *Keeper) lacking(d *dict.Snapshot) (entities []string) {
-	if k.cfg.MarkerField == "" || !slices.ContainsFunc(k.connections(), func(c Connection) bool { return c.Setup }) {
-		return nil
-	}
-	for _, entity := range []string{"leads", "contacts"} {
-		if _, ok := d.Field(entity, k.cfg.MarkerField); !ok {
-			entities = append(entities, entity)
+// marker is a marker field of leads or of contacts.
+type marker struct{ entity, name string }
+
+// lacking lists the marker fields that the dictionary does not have although they may
+// be made.
+func (k *Keeper) lacking(d *dict.Snapshot) (fields []marker) {
+	for _, c := range k.connections() {
+		if !c.Setup || c.MarkerField == "" || !c.of(d) {
+			continue
+		}
+		for _, entity := range []string{"leads", "contacts"} {
+			f := marker{entity, c.MarkerField}
+			if _, ok := d.Field(entity, f.name); !ok && !slices.Contains(fields, f) {
+				fields = append(fields, f)
+			}
 		}
 	}
-	return entities
+	return fields
 }
 
 // makeMarkers makes the marker fields that the dictionary d, begun to be read at
@@ -55,15 +62,15 @@ func (k *Keeper) lacking(d *dict.Snapshot) (entities []string) {
 // a name may stand twice in amoCRM.
 func (k *Keeper) makeMarkers(ctx context.Context, d *dict.Snapshot, read time.Time) (made bool, err error) {
 	var errs []error
-	for _, entity := range k.lacking(d) {
-		if read.Before(k.asked[entity]) {
+	for _, f := range k.lacking(d) {
+		if read.Before(k.asked[f]) {
 			errs = append(errs, errNotLookedUp)
 			continue
 		}
-		err := k.crm.CreateTextField(ctx, entity, k.cfg.MarkerField)
+		err := k.crm.CreateTextField(ctx, f.entity, f.name)
 		if err == nil {
 			made = true
-			k.log.Info("marker field made", "account", k.cfg.Host, "on", entity)
+			k.log.Info("marker field made", "account", k.cfg.Host, "on", f.entity, "field", f.name)
 		} else {
 			errs = append(errs, err)
 		}
@@ -72,7 +79,7 @@ func (k *Keeper) makeMarkers(ctx context.Context, d *dict.Snapshot, read time.Ti
 		if refused {
 			k.denied = d
 		} else if !unsent {
-			k.asked[entity] = time.Now().Add(k.cfg.InDoubtAfter)
+			k.asked[f] = time.Now().Add(k.cfg.InDoubtAfter)
 		}
 	}
 	return made, errors.Join(errs...)
@@ -156,6 +163,9 @@ func (k *Keeper) subscriptions(ctx context.Context) error {
 	}()
 	var errs []error
 	for _, c := range k.connections() {
+		if !c.of(k.Dict()) {
+			continue
+		}
 		state, contacts, err := k.subscription(ctx, c)
 		if err != nil {
 			errs = append(errs, err)
@@ -204,7 +214,11 @@ func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, 
 			}
 			return "", false, err
 		}
-		k.log.Info("hook subscription restored", "connection", c.Name)
+		did := "hook subscription made"
+		if have != nil {
+			did = "hook subscription restored"
+		}
+		k.log.Info(did, "connection", c.Name)
 		return "ok", true, nil
 	}
 	if have != nil {

@@ -1,6 +1,7 @@
 package upkeep
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,8 +24,8 @@ func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
 		"none wanted":   {"", true, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, func(cfg *Config) { cfg.MarkerField = c.field })
-			b.SetConnections([]Connection{{Name: "other"}, {Name: shop, Setup: c.setup}})
+			b := newBench(t, nil)
+			b.SetConnections([]Connection{{Name: "other", MarkerField: "Other ID"}, {Name: shop, Setup: c.setup, MarkerField: c.field}})
 			b.dict = &dict.Snapshot{Fields: c.fields}
 			b.Keeper.dict.Store(b.dict)
 			must(t, b.markers(ctx))
@@ -34,11 +35,48 @@ func TestMarkers_AreMadeWhereMissingAndAllowed(t *testing.T) {
 	}
 }
 
+// Connections that share an account may mark by fields of their own; what two share is
+// made once, and nothing is made for one whose name belongs to another account.
+func TestMarkers_AreMadeForEachConnectionOfAnAccount(t *testing.T) {
+	b := newBench(t, nil)
+	b.SetConnections([]Connection{
+		{Name: "by hand", MarkerField: "A"}, {Name: "b", Setup: true, MarkerField: "B"}, {Name: "b2", Setup: true, MarkerField: "B"},
+		{Name: "c", Setup: true, MarkerField: "C", Pinned: 1}, {Name: "foreign", Setup: true, MarkerField: "D", Pinned: 2, HookURL: hookURL},
+	})
+	b.dict = &dict.Snapshot{AccountID: 1}
+	b.Keeper.dict.Store(b.dict)
+	must(t, b.markers(ctx))
+	same(t, "made", b.crm.fields, []string{"leads/B", "contacts/B", "leads/C", "contacts/C"})
+	must(t, b.subscriptions(ctx))
+	equal(t, "subscriptions", len(b.crm.subs), 0)
+}
+
+// A connection that comes to an account with a reload is seen to at once, not at the
+// next sweep.
+func TestSetup_OfANewConnectionDoesNotWaitForTheSweep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(cfg *Config) { cfg.Sweep = time.Hour })
+		had := []Connection{{Name: "had", HookURL: "https://had.example", Setup: true}}
+		b.SetConnections(had)
+		defer b.run()()
+		time.Sleep(time.Minute)
+		b.SetConnections(slices.Clone(had))
+		time.Sleep(time.Minute)
+		feeds := len(b.crm.feedFrom)
+		b.SetConnections(append(had, Connection{Name: shop, HookURL: hookURL, Setup: true}))
+		time.Sleep(time.Second)
+		equal(t, "hooks", b.Hooks(shop), "ok")
+		if feeds > 1 {
+			t.Errorf("%d sweeps before anything was new", feeds)
+		}
+	})
+}
+
 // fieldsOf has the account make fields for real. lose says what becomes of the
 // n-th request (from 1): whether the field is made, and what comes of it; asked
 // are the requests' times.
 func (b *bench) fieldsOf(lose func(n int) (made bool, err error)) (asked *[]time.Duration) {
-	b.SetConnections([]Connection{{Name: shop, Setup: true}})
+	b.SetConnections([]Connection{{Name: shop, Setup: true, MarkerField: "Jivo ID"}})
 	start := time.Now()
 	asked = new([]time.Duration)
 	b.crm.onField = func(entity, name string) error {
@@ -61,7 +99,7 @@ func (b *bench) fieldsOf(lose func(n int) (made bool, err error)) (asked *[]time
 }
 
 func settingUp(t *testing.T) *bench {
-	return newBench(t, func(cfg *Config) { cfg.MarkerField, cfg.InDoubtAfter = "Jivo ID", 10*time.Second })
+	return newBench(t, func(cfg *Config) { cfg.InDoubtAfter = 10 * time.Second })
 }
 
 // A field whose making lost its answer is looked up before it is made again, and

@@ -54,7 +54,22 @@ func (k *Keeper) sweeps(ctx context.Context) {
 	}
 	all := []func(context.Context) error{k.contacts, k.feed, k.subscriptions, k.markers}
 	steps, wait, tries := all, time.Duration(0), 0
-	for sleep(ctx, wait, nil) && k.resumed(ctx) {
+	select {
+	case <-k.anew: // the first sweep sees to it
+	default:
+	}
+	for {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-k.anew:
+			steps, tries = all, 0
+		}
+		t.Stop()
+		if ctx.Err() != nil || !k.resumed(ctx) {
+			return
+		}
 		var held []func(context.Context) error
 		for _, step := range steps {
 			err := step(ctx)

@@ -41,8 +41,17 @@ type Connection struct {
 	Name     string
 	HookPath string // "" if there is no webhook_secret
 	HookURL  string // the same with public_url before it; "" without one
-	Setup    bool   // may subscribe HookURL
-	Region   string
+	Setup    bool   // may subscribe HookURL and make MarkerField
+	// MarkerField is made where Setup is allowed and it is missing; "": none.
+	MarkerField string
+	Region      string
+	Pinned      int64 // the account its name belongs to; 0: none yet
+}
+
+// of reports whether the connection's name does not belong to another account than
+// the one d is of: in that one nothing is set up for it.
+func (c Connection) of(d *dict.Snapshot) bool {
+	return c.Pinned == 0 || d == nil || d.AccountID == 0 || c.Pinned == d.AccountID
 }
 
 // Config paces the work.
@@ -51,7 +60,6 @@ type Config struct {
 	Refresh      time.Duration // of the dictionary
 	Sweep        time.Duration
 	ContactsSync bool
-	MarkerField  string        // made where Setup is allowed and it is missing; "": none
 	InDoubtAfter time.Duration // how long after a lost answer it is looked whether the field was made
 	Load         func(ctx context.Context) (*dict.Snapshot, error)
 	Changed      func()                                                                 // the dictionary came for the first time
@@ -75,13 +83,14 @@ type Keeper struct {
 	conns []Connection
 	dirty map[string]map[int64]bool // connection → leads to be read again
 	wake  chan struct{}
+	anew  chan struct{}     // the connections are others than at the last sweep
 	hooks map[string]string // connection → state of its subscription
 	hears bool              // some connection is told of new contacts by hook
 
 	untold bool // of the loop that rereads: tasks were refused
 
 	// Of the loop that sets up: dictionary until the first has come, sweeps from then on.
-	asked  map[string]time.Time // entity → what is read from then on shows whether its marker field was made
+	asked  map[marker]time.Time // what is read from then on shows whether it was made
 	denied *dict.Snapshot       // the token had no right to make the fields this one lacks
 }
 
@@ -89,14 +98,18 @@ type Keeper struct {
 func New(cfg Config, crm CRM, st *store.Store, log *slog.Logger) *Keeper {
 	return &Keeper{
 		cfg: cfg, crm: crm, store: st, log: log,
-		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{}, asked: map[string]time.Time{},
+		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{}, asked: map[marker]time.Time{}, anew: make(chan struct{}, 1),
 	}
 }
 
-// SetConnections replaces the connections that share the account.
+// SetConnections replaces the connections that share the account. What new ones want
+// set up is seen to at once.
 func (k *Keeper) SetConnections(conns []Connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !slices.Equal(k.conns, conns) {
+		poke(k.anew)
+	}
 	k.conns = conns
 }
 

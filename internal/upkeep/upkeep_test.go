@@ -307,8 +307,8 @@ var _ CRM = (*amocrm.Client)(nil)
 // and read, before there is a dictionary to work with.
 func TestDictionary_ComesWithTheMarkersItHasMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(cfg *Config) { cfg.MarkerField = "Jivo ID" })
-		b.SetConnections([]Connection{{Name: shop, Setup: true}})
+		b := newBench(t, nil)
+		b.SetConnections([]Connection{{Name: shop, Setup: true, MarkerField: "Jivo ID"}})
 		start := time.Now()
 		defer b.run()()
 		synctest.Wait()
