@@ -27,6 +27,7 @@ type account struct {
 	oauth  *token.OAuth
 	keeper *upkeep.Keeper
 	shared *delivery.Account
+	counts *console.AccountMetrics
 
 	spent *spent
 
@@ -61,7 +62,8 @@ func (a *App) openAccount(c *config.Connection) *account {
 	acc.spent, recent = openSpent(a.cfg.Data, cfg.Host, cfg.RequestsPerSecond)
 	of := clientConfig(&cfg, a.opt)
 	of.Recent, of.OnSend, of.OnPause = recent, acc.spent.add, func(s amocrm.Status) { a.paused(acc, s) }
-	acc.client = amocrm.New(of, tokens, a.disp, a.metrics.Account(c.Name), a.log.With("account", cfg.Host), a.opt.Transport)
+	acc.counts = a.metrics.Account(c.Name)
+	acc.client = amocrm.New(of, tokens, a.disp, acc.counts, a.log.With("account", cfg.Host), a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{
 		Host: cfg.Host, Refresh: cfg.Refresh, Sweep: cfg.Sweep, ContactsSync: cfg.ContactsSync,
 		InDoubtAfter: cfg.InDoubtAfter,

@@ -79,6 +79,9 @@ func (a *App) apply(cfg *config.Config) {
 			a.accounts[c.AmoCRM.Host] = a.openAccount(c)
 		}
 	}
+	for _, c := range slices.Backward(cfg.Connections) { // an account counts for the first of its connections
+		a.accounts[c.AmoCRM.Host].counts.CountFor(c.Name)
+	}
 	a.mu.Unlock()
 	a.intake.SetConfig(bounds(cfg))
 	a.store.SetFreeSpace(uint64(cfg.Limits.FreeSpace))
@@ -111,17 +114,11 @@ func (a *App) connect() {
 	a.connecting.Lock() // or one that began before a dictionary came could end last
 	defer a.connecting.Unlock()
 	a.mu.Lock()
-	cfg, pins := a.cfg, a.pins()
+	cfg := a.cfg
 	conns := map[string]*connection{}
-	byHost := map[string][]upkeep.Connection{}
 	for _, c := range cfg.Connections {
 		acc := a.accounts[c.AmoCRM.Host]
-		r := &connection{cfg: c, account: acc, card: a.cardOf(c, acc)}
-		conns[c.Name] = r
-		byHost[acc.host] = append(byHost[acc.host], upkeep.Connection{
-			Name: c.Name, HookPath: hookPath(c), HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, MarkerField: c.AmoCRM.MarkerField,
-			Region: regionOf(c, acc.keeper.Dict()), Pinned: pins[c.Name],
-		})
+		conns[c.Name] = &connection{cfg: c, account: acc, card: a.cardOf(c, acc)}
 	}
 	accounts := make([]*account, 0, len(a.accounts))
 	for _, acc := range a.accounts {
@@ -153,6 +150,14 @@ func (a *App) connect() {
 	a.mu.Lock()
 	a.conns = conns
 	a.mu.Unlock()
+	byHost, pins := map[string][]upkeep.Connection{}, a.pins()
+	for _, c := range cfg.Connections {
+		acc := conns[c.Name].account
+		byHost[acc.host] = append(byHost[acc.host], upkeep.Connection{
+			Name: c.Name, HookPath: hookPath(c), HookURL: hookURL(cfg, c), Setup: c.AmoCRM.SetupAuto, MarkerField: c.AmoCRM.MarkerField,
+			Region: regionOf(c, acc.keeper.Dict()), Pinned: pins[c.Name],
+		})
+	}
 	for _, acc := range accounts {
 		acc.keeper.SetConnections(byHost[acc.host])
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -299,6 +301,25 @@ func TestFault_ReloadKeepsASharedAccount(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if n := l.amo.Report().Requests - before; n != 0 {
 			l.t.Errorf("%d requests because of a reload that changed nothing", n)
+		}
+	})
+}
+
+// What a shared account does counts for a connection that is there: for the next one,
+// when the first is taken out of the config.
+func TestFault_ReloadCountsForAConnectionThatIsThere(t *testing.T) {
+	inLab(t, labSetup{}, func(l *lab) {
+		l.text += "  other:\n    jivo: {secret: other-secret-0123456789}\n    amocrm: {account: http://127.0.0.1:3, token: " + e2eToken + "}\n"
+		l.app.Reload()
+		l.ready()
+		before, after, _ := strings.Cut(l.text, "  "+e2eName+":\n")
+		l.text = before + "  other:\n" + strings.SplitN(after, "  other:\n", 2)[1]
+		l.app.Reload()
+		time.Sleep(time.Hour)
+		if !slices.ContainsFunc(l.scrape(), func(line string) bool {
+			return strings.HasPrefix(line, `bridge_amocrm_requests_total{code="200",connection="other",`)
+		}) {
+			l.t.Error("nothing was counted for the connection that is left")
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,14 +176,22 @@ func (m *Metrics) Drop(connection string) { m.unresolved.DeleteLabelValues(conne
 // Account is what an amoCRM client reports to. Connections that share an
 // account share a client; its requests count for the connection named here.
 func (m *Metrics) Account(connection string) *AccountMetrics {
-	return &AccountMetrics{m: m, connection: connection}
+	a := &AccountMetrics{m: m}
+	a.CountFor(connection)
+	return a
 }
 
-// AccountMetrics are the amocrm_* metrics of one account.
+// AccountMetrics are the amocrm_* metrics of one account. It is safe for concurrent
+// use.
 type AccountMetrics struct {
 	m          *Metrics
-	connection string
+	connection atomic.Value // string
 }
+
+// CountFor has what comes count for another connection of the account.
+func (a *AccountMetrics) CountFor(connection string) { a.connection.Store(connection) }
+
+func (a *AccountMetrics) label() string { return a.connection.Load().(string) }
 
 // Request counts one request. endpoint is a pattern, never a path with ids;
 // code is the HTTP status, anything else counts as "none".
@@ -190,18 +199,18 @@ func (a *AccountMetrics) Request(method, endpoint, code string, d time.Duration)
 	if n, err := strconv.Atoi(code); err != nil || n < 100 || n > 599 {
 		code = "none"
 	}
-	a.m.requests.WithLabelValues(a.connection, method, endpoint, code).Inc()
-	a.m.requestTime.WithLabelValues(a.connection, endpoint).Observe(d.Seconds())
+	a.m.requests.WithLabelValues(a.label(), method, endpoint, code).Inc()
+	a.m.requestTime.WithLabelValues(a.label(), endpoint).Observe(d.Seconds())
 }
 
 // Batch observes how many items shared a request.
 func (a *AccountMetrics) Batch(endpoint string, n int) {
-	a.m.batch.WithLabelValues(a.connection, endpoint).Observe(float64(n))
+	a.m.batch.WithLabelValues(a.label(), endpoint).Observe(float64(n))
 }
 
 // LimiterWait observes a wait for the account's request budget.
 func (a *AccountMetrics) LimiterWait(d time.Duration) {
-	a.m.limiter.WithLabelValues(a.connection).Observe(d.Seconds())
+	a.m.limiter.WithLabelValues(a.label()).Observe(d.Seconds())
 }
 
 // kind is the label of an event's name: the name if somebody knows it.
