@@ -51,13 +51,14 @@ func TestAlarm_APauseIsToldOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer farend.Handler
 		reason Trouble
+		cause  string
 	}{
-		"unpaid":         {farend.Page(402), Unpaid},
-		"ban":            {farend.Page(403), Banned},
-		"401":            {farend.Page(401), Unauthorized},
-		"5xx":            {farend.Page(503), Unavailable},
-		"page with 200":  {farend.Page(200), BadAnswer},
-		"nobody answers": {func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) }, Unreachable},
+		"unpaid":         {farend.Page(402), Unpaid, `"amoCRM answered 402"`},
+		"ban":            {farend.Page(403), Banned, `"amoCRM answered 403"`},
+		"401":            {farend.Page(401), Unauthorized, `"no other token"`},
+		"5xx":            {farend.Page(503), Unavailable, `"amoCRM answered 503"`},
+		"page with 200":  {farend.Page(200), BadAnswer, `"amoCRM answered 200 with something else than JSON"`},
+		"nobody answers": {func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) }, Unreachable, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, Config{Probe: 10 * time.Second}, nil, c.answer, func(t *testing.T, w *world) {
@@ -69,7 +70,7 @@ func TestAlarm_APauseIsToldOnce(t *testing.T) {
 				<-w.Resumed()
 				synctest.Wait()
 				want := []string{
-					`level=ERROR msg="account paused" reason=` + string(c.reason) + " probe=10s",
+					`level=ERROR msg="account paused" reason=` + string(c.reason) + " cause=" + c.cause + " probe=10s",
 					`level=INFO msg="account resumed" reason=` + string(c.reason),
 				}
 				if got := log.said(); !slices.Equal(got, want) {

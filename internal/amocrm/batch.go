@@ -131,7 +131,7 @@ func (c *Client) doubt(jobs []*job, a answer) {
 	if len(jobs) == 1 && !errors.Is(a.err, context.Canceled) {
 		own = c.gate.suspected(jobs[0].suspectKey())
 		if !own {
-			c.pause(a.trouble, a.err)
+			c.pause(a.trouble, a.cause())
 		}
 	}
 	c.endAll(jobs, &InDoubt{Trouble: a.trouble, SentAt: a.sentAt, Own: own, Err: a.err})

@@ -155,7 +155,7 @@ func (c *Client) account(jobs []*job, a answer, token string) (handled bool, aga
 		if a.trouble == BadAnswer {
 			return c.badAnswer(jobs, a)
 		}
-		c.pause(a.trouble, a.err)
+		c.pause(a.trouble, a.cause())
 		c.endAll(jobs, &NotSent{Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err})
 		return true, nil
 	}
@@ -172,7 +172,7 @@ func (c *Client) badAnswer(jobs []*job, a answer) (bool, []*job) {
 		c.endAll(jobs, &Failed{Status: a.status, Trouble: a.trouble, Err: a.err})
 		return true, nil
 	}
-	c.pause(a.trouble, a.err)
+	c.pause(a.trouble, a.cause())
 	c.endAll(jobs, &NotSent{Trouble: a.trouble, Reason: a.trouble, Until: c.State().Until, Err: a.err})
 	return true, nil
 }
@@ -261,7 +261,7 @@ func (c *Client) callFailed(j *job, a answer) {
 	read, closing := j.call.method == http.MethodGet, errors.Is(a.err, context.Canceled)
 	own := !closing && c.gate.suspected(j.suspectKey())
 	if !closing && !own {
-		c.pause(a.trouble, a.err)
+		c.pause(a.trouble, a.cause())
 	}
 	var err error
 	switch {

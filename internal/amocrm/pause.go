@@ -19,6 +19,7 @@ const maxBanProbe = 15 * time.Minute
 type Status struct {
 	Paused bool
 	Reason Trouble   // "" while not paused
+	Cause  string    // what was seen, in words: "connection refused", "amoCRM answered 502"; may be ""
 	Since  time.Time // when the pause began
 	Until  time.Time // when the account will be tried next
 	Barred time.Time // when it last answered with the ban page, though the ban be over; zero: never
@@ -80,10 +81,18 @@ func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.T
 		g.status.Since = now
 		g.resumed = make(chan struct{})
 	}
-	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(probe)
+	g.status.Paused, g.status.Reason, g.status.Cause, g.status.Until = true, reason, inWords(cause), now.Add(probe)
 	g.cause, g.wait = cause, probe
 	g.poke()
 	return true
+}
+
+// inWords is what is told of a pause's cause; "" if there is none.
+func inWords(cause error) string {
+	if cause == nil {
+		return ""
+	}
+	return cause.Error()
 }
 
 // heavier reports whether a paused account should rather be called paused for
@@ -128,7 +137,7 @@ func (g *gate) probed(t Trouble, cause error, probe time.Duration, now time.Time
 	} else {
 		g.wait = probe
 	}
-	g.status.Reason, g.status.Until, g.cause = t, now.Add(g.wait), cause
+	g.status.Reason, g.status.Cause, g.status.Until, g.cause = t, inWords(cause), now.Add(g.wait), cause
 	return before, t
 }
 
@@ -198,7 +207,7 @@ func (c *Client) shut(reason Trouble, cause error) bool {
 	if !c.gate.shut(reason, cause, c.cfg.Probe, time.Now()) {
 		return false
 	}
-	c.log.Error("account paused", "reason", string(reason), "probe", c.cfg.Probe)
+	c.log.Error("account paused", "reason", string(reason), "cause", inWords(cause), "probe", c.cfg.Probe)
 	c.queue.flush(c.pausedError())
 	return true
 }
@@ -247,7 +256,7 @@ func (c *Client) probe(ctx context.Context) {
 		if heavier(after, before) {
 			level = slog.LevelError // of what somebody else must mend, not
 		}
-		c.log.Log(ctx, level, "account paused", "reason", string(after), "before", string(before))
+		c.log.Log(ctx, level, "account paused", "reason", string(after), "cause", inWords(cause), "before", string(before))
 		if after == Banned && c.cfg.OnPause != nil {
 			c.cfg.OnPause(c.State())
 		}
@@ -285,7 +294,7 @@ func (c *Client) ask(ctx context.Context) (Trouble, error) {
 			c.noteAccount(a.body)
 			return "", nil
 		}
-		return a.trouble, nil
+		return a.trouble, a.cause()
 	}
 }
 

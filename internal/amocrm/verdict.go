@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -141,6 +142,17 @@ func (a *answer) fail(err error) {
 			a.verdict, a.trouble = throttled, RateLimited
 		}
 	}
+}
+
+// cause is what a pause for the answer is put down to.
+func (a *answer) cause() error {
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.trouble == BadAnswer:
+		return fmt.Errorf("amoCRM answered %d with something else than JSON", a.status)
+	}
+	return fmt.Errorf("amoCRM answered %d", a.status)
 }
 
 func isJSON(body []byte) bool {

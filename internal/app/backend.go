@@ -437,7 +437,7 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 		case r.refused != nil:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: r.refused.Error()})
 		case s.Paused:
-			out = append(out, console.Problem{Connection: r.cfg.Name, What: "amoCRM is paused: " + string(s.Reason), Hint: pauseHint(s.Reason)})
+			out = append(out, console.Problem{Connection: r.cfg.Name, What: "amoCRM is paused: " + paused(s), Hint: pauseHint(s.Reason)})
 		case !r.known:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: "the account's dictionary was not read yet"})
 		case r.account.info().State == console.TokenNeedsAuth:
@@ -445,6 +445,14 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 		}
 	}
 	return out
+}
+
+// paused is why, with what was seen where that says more.
+func paused(s amocrm.Status) string {
+	if s.Cause == "" {
+		return string(s.Reason)
+	}
+	return string(s.Reason) + " (" + s.Cause + ")"
 }
 
 func pauseHint(t amocrm.Trouble) string {
