@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
@@ -160,34 +162,73 @@ func (f finding) place() string {
 }
 
 // accounts looks at the account of every connection: through the running bridge
-// where there is one, so that both keep to one budget, else by itself.
-func (c checkCmd) accounts(ctx context.Context, cfg *config.Config) (out []section) {
+// where there is one, so that both keep to one budget, else by itself. The
+// sections are in the config's order.
+func (c checkCmd) accounts(ctx context.Context, cfg *config.Config) []section {
 	running := runningBridge(ctx, cfg)
-	clients := map[string]app.Looker{}
-	for _, conn := range cfg.Connections {
-		s := section{Connection: conn.Name, Account: conn.AmoCRM.Account}
-		look, err := c.look(ctx, cfg, conn, running, clients)
-		switch {
-		case errors.Is(err, errOAuthStopped):
-			f := s.add(doubt, "%v", err)
-			f.Hint = "start the bridge, then check again"
-		case err != nil:
-			s.failed(crmError(conn, err))
-		default:
-			s.judge(cfg, conn, look)
+	out := make([]section, len(cfg.Connections))
+	eachAccount(cfg, func(conns []int) {
+		var own app.Looker // one client for all of them
+		for _, i := range conns {
+			out[i] = c.account(ctx, cfg, cfg.Connections[i], running, &own)
 		}
-		out = append(out, s)
-	}
-	for _, l := range clients {
-		l.CRM.Close()
-	}
+		if own.CRM != nil {
+			own.CRM.Close()
+		}
+	})
 	return out
+}
+
+// looksAtOnce is how many accounts are looked at side by side: each has a budget
+// of its own, and one that does not answer holds up no other.
+const looksAtOnce = 8
+
+// eachAccount calls do for every account with the connections that share it, by
+// their places in the config, for up to looksAtOnce accounts at a time, and
+// returns when all is done.
+func eachAccount(cfg *config.Config, do func(conns []int)) {
+	shared := map[string][]int{}
+	var hosts []string
+	for i, conn := range cfg.Connections {
+		host := conn.AmoCRM.Host
+		if shared[host] == nil {
+			hosts = append(hosts, host)
+		}
+		shared[host] = append(shared[host], i)
+	}
+	var work sync.WaitGroup
+	seats := make(chan struct{}, looksAtOnce)
+	for _, host := range hosts {
+		seats <- struct{}{}
+		work.Go(func() {
+			do(shared[host])
+			<-seats
+		})
+	}
+	work.Wait()
+}
+
+func (c checkCmd) account(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker) section {
+	s := section{Connection: conn.Name, Account: conn.AmoCRM.Account}
+	look, err := c.look(ctx, cfg, conn, running, own)
+	switch {
+	case errors.Is(err, errOAuthStopped):
+		f := s.add(doubt, "%v", err)
+		f.Hint = "start the bridge, then check again"
+	case err != nil:
+		s.failed(crmError(conn, err))
+	default:
+		s.judge(cfg, conn, look)
+	}
+	return s
 }
 
 // errOAuthStopped: only whoever has the store can use, and renew, a grant.
 var errOAuthStopped = errors.New("not looked at: an OAuth account can be asked only through the running bridge, which keeps its grant")
 
-func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, clients map[string]app.Looker) (*app.Look, error) {
+// look looks through the running bridge, if it works this connection, else with
+// own, the account's client of this command's, made when it is first needed.
+func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker) (*app.Look, error) {
 	hook := hookURL(cfg, conn)
 	if running != nil && running.works(ctx, conn) {
 		return running.look(ctx, conn.Name, hook, c.Fix)
@@ -195,14 +236,12 @@ func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Con
 	if conn.AmoCRM.OAuth != nil {
 		return nil, errOAuthStopped
 	}
-	l, ok := clients[conn.AmoCRM.Host]
-	if !ok {
+	if own.CRM == nil {
 		token := token.NewStatic(conn.AmoCRM.Token.Reveal())
-		l = app.Looker{CRM: app.NewClient(conn, token, options()), Tokens: token, Opt: options()}
-		clients[conn.AmoCRM.Host] = l
+		*own = app.Looker{CRM: app.NewClient(conn, token, options()), Tokens: token, Opt: options()}
 	}
-	l.Conn = conn
-	return l.Look(ctx, hook, c.Fix)
+	own.Conn = conn
+	return own.Look(ctx, hook, c.Fix)
 }
 
 // hookURL is where amoCRM's hooks are wanted, "" if nowhere.
@@ -235,7 +274,7 @@ func (s *section) judge(cfg *config.Config, conn *config.Connection, look *app.L
 	s.token(look)
 	s.rights(look)
 	s.references(cfg, conn, look.Dictionary)
-	s.marker(conn, look)
+	s.marker(cfg, conn, look)
 	s.hook(cfg, conn, look)
 	s.contacts(conn, look)
 }
@@ -270,34 +309,49 @@ func (s *section) rights(look *app.Look) {
 		plural(len(d.Fields["leads"]), "field"), len(d.Fields["contacts"]))
 }
 
-func (s *section) marker(conn *config.Connection, look *app.Look) {
+// setUp says how something that is missing comes about: by itself, where
+// `setup: auto` is in force, else by --fix. does is what is done to it.
+func setUp(auto bool, look *app.Look, does string) string {
+	switch {
+	case !auto:
+		return "`bridge check --fix` " + does
+	case !look.Admin:
+		return "setup: auto " + does + " once the token's user is an administrator"
+	}
+	return "a running bridge " + does + " by itself at its next sweep (setup: auto)"
+}
+
+func (s *section) marker(cfg *config.Config, conn *config.Connection, look *app.Look) {
 	name := conn.AmoCRM.MarkerField
 	missing := look.Missing(name)
 	if len(missing) == 0 {
 		s.add(fine, "marker field %q: on leads and contacts", name)
 		return
 	}
+	auto := slices.ContainsFunc(cfg.Connections, func(c *config.Connection) bool { // one that shares the field will do
+		return c.AmoCRM.SetupAuto && c.AmoCRM.Host == conn.AmoCRM.Host && c.AmoCRM.MarkerField == name
+	})
 	for _, entity := range missing {
 		cost := "after a lost answer the bridge can tell its own lead by name and phone only: one may be doubled"
 		if entity == "contacts" {
 			cost = "after a lost answer the bridge can tell its own contact by phone and e-mail only, and of several it cannot tell which is whose"
 		}
-		s.add(doubt, "marker field %q is missing on %s: %s", name, entity, cost).Hint = "`bridge check --fix` makes it"
+		s.add(doubt, "marker field %q is missing on %s: %s", name, entity, cost).Hint = setUp(auto, look, "makes it")
 	}
 }
 
 func (s *section) hook(cfg *config.Config, conn *config.Connection, look *app.Look) {
 	sweep := fmt.Sprintf("what operators see of amoCRM is up to %s old (amocrm.sweep)", span(conn.AmoCRM.Sweep))
-	fix := "`bridge check --fix` subscribes it"
+	fix := func(does string) string { return setUp(conn.AmoCRM.SetupAuto, look, does) }
 	switch look.Hook {
 	case "ok":
 		s.add(fine, "hooks: subscribed")
 	case "missing":
-		s.add(doubt, "hooks: not subscribed; %s", sweep).Hint = fix
+		s.add(doubt, "hooks: not subscribed; %s", sweep).Hint = fix("subscribes it")
 	case "disabled":
-		s.add(doubt, "hooks: amoCRM has disabled them after too many bad answers; %s", sweep).Hint = fix + " anew; is public_url reachable?"
+		s.add(doubt, "hooks: amoCRM has disabled them after too many bad answers; %s", sweep).Hint = fix("subscribes it anew") + "; is public_url reachable?"
 	case "partial":
-		s.add(doubt, "hooks: subscribed without %v", look.Unsent).Hint = fix + " whole"
+		s.add(doubt, "hooks: subscribed without %v", look.Unsent).Hint = setUp(false, look, "subscribes it whole") // `setup: auto` leaves one that works alone
 	case "unknown":
 		s.add(doubt, "hooks: the token may not look at them").Hint = "subscribe them in amoCRM by hand (`bridge init` prints the address), or use an administrator's token"
 	default:

@@ -3,7 +3,6 @@ package amocrm
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -211,18 +210,30 @@ func complaint(body []byte, object bool, requestID string) string {
 		return "a page instead of an answer"
 	}
 	s := complaints(body)
+	problems := s.first()
 	parts := []string{clean(s.Title.First())}
-	if h := clean(s.Hint.First()); h != "" {
+	if h := clean(s.Hint.First()); !slices.ContainsFunc(problems, func(p Problem) bool { return p.Code == h }) {
 		parts = append(parts, h)
 	}
-	for _, p := range s.first() {
-		parts = append(parts, strings.Trim(fmt.Sprintf("%s %s %s", p.Code, p.Path, p.Detail), " "))
+	for _, p := range problems {
+		parts = append(parts, once(" ", p.Code, p.Path, p.Detail))
 	}
-	text := strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+	text := once("; ", parts...)
 	if supportID.MatchString(requestID) {
 		text = cut(text, maxComplaint-len(requestID)-4) + " (#" + requestID + ")"
 	}
 	return cut(text, maxComplaint)
+}
+
+// once joins what there is to say, and says nothing twice.
+func once(sep string, parts ...string) string {
+	var out []string
+	for _, p := range parts {
+		if p != "" && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, sep)
 }
 
 func cut(s string, runes int) string {

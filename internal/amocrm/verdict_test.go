@@ -154,6 +154,20 @@ func TestComplaint_KeepsWordsAndBlanksValues(t *testing.T) {
 	}
 }
 
+func TestComplaint_SaysNothingTwice(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"hint":"Token has been revoked","title":"Bad request","status":401,"detail":"Parameters are missing"}`: "Bad request; Token has been revoked Parameters are missing",
+		`{"hint":"Token has been revoked","title":"Token has been revoked","detail":"Token has been revoked"}`:   "Token has been revoked",
+		`{"hint":"Token has been revoked","title":"Bad request"}`:                                                "Bad request; Token has been revoked",
+		`{"title":"Unauthorized","detail":"Unauthorized"}`:                                                       "Unauthorized",
+		`{"title":"Bad request","hint":"h","detail":"d","validation-errors":[{"errors":[{"code":"X","path":"a.0","detail":"d"},{"code":"X","path":"a.0","detail":"d"},{"code":"X","path":"a.1"}]}]}`: "Bad request; h; X a.0 d; X a.1",
+	} {
+		if got := complaint([]byte(body), true, ""); got != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		`[{"id":501,"contact_id":801,"company_id":null,"request_id":["b1"],"merged":false}]`,

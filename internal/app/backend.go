@@ -109,7 +109,8 @@ func agentsToAdd(agents []string) string {
 	return "agents: {" + strings.Join(pairs, ", ") + "}"
 }
 
-// unmatched lists the Jivo agents seen so far that no entry of `agents` covers.
+// unmatched lists the Jivo agents seen so far that no entry of `agents` covers, by
+// their e-mails, each once.
 func (a *App) unmatched(r *connection) []string {
 	out := []string{}
 	dict := r.account.keeper.Dict()
@@ -126,8 +127,10 @@ func (a *App) unmatched(r *connection) []string {
 	_ = a.store.View(func(tx *store.Tx) error { // an empty list is better than no page
 		return store.Each(tx, store.Names, store.Key(r.cfg.Name, "agent", ""), func(_ string, ag event.Agent) bool {
 			_, byID := r.cfg.Agents[ag.ID]
-			if _, known := dict.User(ag.Email); !named[strings.ToLower(ag.Email)] && !byID && !known && ag.Email != "" {
+			email := strings.ToLower(ag.Email)
+			if _, known := dict.User(ag.Email); !named[email] && !byID && !known && email != "" {
 				out = append(out, ag.Email)
+				named[email] = true // other agents may have it too
 			}
 			return len(out) < 100
 		})

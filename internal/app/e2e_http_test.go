@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
 )
 
 // product.md §3: the public listener's answers.
@@ -104,6 +107,33 @@ func TestE2E_SamplesAsPrinted(t *testing.T) {
 	}
 	equal(t, "deal's leads", deals, 1)
 	w.set.dead = w.app.Store().Counts(e2eName).Dead // the task's client may have been described in time
+}
+
+// The line that would match the agents can be pasted as it stands, though two
+// agents of Jivo's have one e-mail: strict reading refuses a repeated key.
+func TestE2E_AgentsToAddNameEachEmailOnce(t *testing.T) {
+	w := newWorld(t, setup{keepAgents: true})
+	agent := func(id, email string) m { return m{"id": id, "name": "Агент " + id, "email": email} }
+	w.tell(ivan().accepted(m{"agent": agent("7", "seven@example.com")}), maria().finished(said(then, "v:Привет"), m{"agents": []m{
+		agent("8", "double@example.com"), agent("9", "double@example.com"), agent("10", "Double@Example.com"),
+	}}))
+	var conns struct {
+		Connections []struct {
+			Unmatched []string `json:"unmatched_agents"`
+			ToAdd     string   `json:"agents_to_add"`
+		}
+	}
+	w.api("GET", "/api/v1/connections", "", &conns)
+	got := conns.Connections[0]
+	for i, email := range got.Unmatched {
+		got.Unmatched[i] = strings.ToLower(email)
+	}
+	slices.Sort(got.Unmatched)
+	same(t, "unmatched agents", got.Unmatched, []string{"double@example.com", "seven@example.com"})
+	text := w.text + "    " + strings.ReplaceAll(got.ToAdd, "<amoCRM user's e-mail>", "anna@example.com") + "\n"
+	if _, problems := config.Parse("pasted.yaml", []byte(text), os.LookupEnv, os.ReadFile, config.Vocabulary{Kinds: jivo.Kinds(), Schema: jivo.Schema}); problems != nil {
+		t.Errorf("%s, pasted: %v", got.ToAdd, problems)
+	}
 }
 
 // sampleFiles reads the samples as the source page prints them.

@@ -276,7 +276,7 @@ func TestPages_EmptyOnesSayWhatToDo(t *testing.T) {
 	s, _ := serve(t, &fake{}, adminToken)
 	for path, want := range map[string]string{
 		"/": "No connection is configured", "/events": "No event has come yet", "/events?state=dead": "No event matches",
-		"/dead": "nothing needs you", "/events/4711": "retention.events",
+		"/dead": "no event needs you", "/events/4711": "retention.events",
 	} {
 		if !strings.Contains(ask(s, "GET", path, "", asPage).Body.String(), want) {
 			t.Errorf("%s does not say %q", path, want)

@@ -107,18 +107,52 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := overviewView{Connections: all, Problems: s.backend.Ready(r.Context())}
+	dead := 0
 	for _, c := range all {
 		v.Waiting += c.Pending + c.Parked
-		v.Dead += c.Dead
+		dead += c.Dead
 	}
+	v.Needs = needs(dead, v.Problems)
 	s.show(w, r, http.StatusOK, "overview", "Connections", v)
 }
 
 // overviewView is every connection's stand, and the sum of it.
 type overviewView struct {
-	Connections   []Connection
-	Problems      []Problem
-	Waiting, Dead int
+	Connections []Connection
+	Problems    []Problem
+	Waiting     int
+	Needs       []need
+}
+
+// need is something that waits for a person, and where it is shown.
+type need struct{ What, URL string }
+
+// notReady is where the overview lists what is not ready.
+const notReady = "#not-ready"
+
+func needs(dead int, problems []Problem) (out []need) {
+	if dead > 0 {
+		out = append(out, need{count(dead, "event") + " cannot succeed without you", "/dead"})
+	}
+	itself, names := false, map[string]bool{}
+	for _, p := range problems {
+		if p.Connection == "" {
+			itself = true
+		} else {
+			names[p.Connection] = true
+		}
+	}
+	switch n := len(names); n {
+	case 0:
+	case 1:
+		out = append(out, need{"1 connection is not ready and needs a look", notReady})
+	default:
+		out = append(out, need{count(n, "connection") + " are not ready and need a look", notReady})
+	}
+	if itself {
+		out = append(out, need{"the bridge itself is not ready", notReady})
+	}
+	return out
 }
 
 // eventsView is a list of events with the filter it was made by.

@@ -109,6 +109,49 @@ func TestOverview_ShowsEveryConnectionsStand(t *testing.T) {
 	}
 }
 
+// The line under what is not ready never says the opposite of it.
+func TestOverview_SaysThatSomebodyIsNeededWhileSomethingIsNotReady(t *testing.T) {
+	const none = "nothing needs you"
+	paused := func(names ...string) (out []Problem) {
+		for _, n := range names {
+			out = append(out, Problem{Connection: n, What: "amoCRM is paused: unpaid"})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name     string
+		dead     int
+		problems []Problem
+		want     []string
+	}{
+		{"all is well", 0, nil, []string{"4 events wait, " + none + "."}},
+		{"one", 0, paused("shop"), []string{`4 events wait, <a href="#not-ready">1 connection is not ready and needs a look</a>.`}},
+		{"many, one of them twice", 0, paused("a", "b", "b", "c"), []string{`, <a href="#not-ready">3 connections are not ready and need a look</a>.`}},
+		{"the bridge itself", 0, []Problem{{What: "the store cannot be written"}}, []string{`, <a href="#not-ready">the bridge itself is not ready</a>.`}},
+		{"all three", 2, append(paused("a", "b"), Problem{What: "the store cannot be written"}), []string{
+			`, <a href="/dead">2 events cannot succeed without you</a>, <a href="#not-ready">2 connections are not ready and need a look</a>, <a href="#not-ready">the bridge itself is not ready</a>.`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := sample()
+			f.connections[0].Dead, f.problems = c.dead, c.problems
+			s, _ := serve(t, f, "")
+			body := ask(s, "GET", "/", "", asPage).Body.String()
+			needed := c.dead > 0 || len(c.problems) > 0
+			if strings.Contains(body, none) == needed || strings.Contains(body, `class="box bad">4`) != needed {
+				t.Errorf("with %d dead events and %v it says %q", c.dead, c.problems, regexp.MustCompile(`(?s)<p class="box.*?</p>`).FindString(body))
+			}
+			for _, want := range c.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("it does not say %s", want)
+				}
+			}
+			if len(c.problems) > 0 && !strings.Contains(body, `id="not-ready"`) {
+				t.Error("the link leads nowhere")
+			}
+		})
+	}
+}
+
 func TestEventsPage_KeepsTheFilterOnTheWayToOlderOnes(t *testing.T) {
 	f := sample()
 	s, _ := serve(t, f, adminToken)
