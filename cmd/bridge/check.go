@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/token"
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
+	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 type checkCmd struct {
@@ -166,17 +170,54 @@ func (f finding) place() string {
 // sections are in the config's order.
 func (c checkCmd) accounts(ctx context.Context, cfg *config.Config) []section {
 	running := runningBridge(ctx, cfg)
+	grants := &grants{cfg: cfg}
+	defer grants.close()
 	out := make([]section, len(cfg.Connections))
 	eachAccount(cfg, func(conns []int) {
 		var own app.Looker // one client for all of them
 		for _, i := range conns {
-			out[i] = c.account(ctx, cfg, cfg.Connections[i], running, &own)
+			out[i] = c.account(ctx, cfg, cfg.Connections[i], running, &own, grants)
 		}
 		if own.CRM != nil {
 			own.CRM.Close()
 		}
 	})
 	return out
+}
+
+// grants opens the store of a bridge that does not run, once it is needed: it keeps
+// the grants of OAuth accounts, and a renewed one must be in it before it is used. It
+// is safe for concurrent use.
+type grants struct {
+	cfg    *config.Config
+	once   sync.Once
+	bridge *app.Stopped
+	err    error
+}
+
+// unseen is why an account was not looked at, which says nothing about it.
+type unseen struct{ why, hint string }
+
+func (u unseen) Error() string { return "not looked at: " + u.why }
+func (u unseen) Hint() string  { return u.hint }
+
+func (g *grants) open() (*app.Stopped, error) {
+	g.once.Do(func() {
+		if _, err := os.Stat(storePath(g.cfg)); errors.Is(err, fs.ErrNotExist) {
+			g.err = &amocrm.NeedsAuth{Err: errors.New("nobody has consented yet")} // and a check makes no store
+			return
+		}
+		if g.bridge, g.err = app.OpenStopped(g.cfg, options(), false); errors.Is(g.err, store.ErrLocked) {
+			g.err = unseen{"the store, which keeps its grant, is in use by another process", "is the bridge running with another admin.listen?"}
+		}
+	})
+	return g.bridge, g.err
+}
+
+func (g *grants) close() {
+	if g.bridge != nil {
+		g.bridge.Close()
+	}
 }
 
 // looksAtOnce is how many accounts are looked at side by side: each has a budget
@@ -208,33 +249,33 @@ func eachAccount(cfg *config.Config, do func(conns []int)) {
 	work.Wait()
 }
 
-func (c checkCmd) account(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker) section {
+func (c checkCmd) account(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker, grants *grants) section {
 	s := section{Connection: conn.Name, Account: conn.AmoCRM.Account}
-	look, err := c.look(ctx, cfg, conn, running, own)
-	switch {
-	case errors.Is(err, errOAuthStopped):
-		f := s.add(doubt, "%v", err)
-		f.Hint = "start the bridge, then check again"
-	case err != nil:
+	look, err := c.look(ctx, cfg, conn, running, own, grants)
+	if u, not := errors.AsType[unseen](err); not {
+		s.add(doubt, "%v", u).Hint = u.Hint()
+	} else if err != nil {
 		s.failed(crmError(conn, err))
-	default:
+	} else {
 		s.judge(cfg, conn, look)
 	}
 	return s
 }
 
-// errOAuthStopped: only whoever has the store can use, and renew, a grant.
-var errOAuthStopped = errors.New("not looked at: an OAuth account can be asked only through the running bridge, which keeps its grant")
-
-// look looks through the running bridge, if it works this connection, else with
-// own, the account's client of this command's, made when it is first needed.
-func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker) (*app.Look, error) {
+// look looks through the running bridge, if it works this connection; else with the
+// grant that the store keeps, or with own, the account's client of this command's, made
+// when it is first needed.
+func (c checkCmd) look(ctx context.Context, cfg *config.Config, conn *config.Connection, running *admin, own *app.Looker, grants *grants) (*app.Look, error) {
 	hook := hookURL(cfg, conn)
 	if running != nil && running.works(ctx, conn) {
 		return running.look(ctx, conn.Name, hook, c.Fix)
 	}
 	if conn.AmoCRM.OAuth != nil {
-		return nil, errOAuthStopped
+		stopped, err := grants.open()
+		if err != nil {
+			return nil, err
+		}
+		return stopped.Look(ctx, conn.Name, hook, c.Fix)
 	}
 	if own.CRM == nil {
 		token := token.NewStatic(conn.AmoCRM.Token.Reveal())

@@ -294,8 +294,7 @@ func (a *App) serveLook(w http.ResponseWriter, r *http.Request, name string) err
 		return err
 	}
 	unhurried(w)
-	l := Looker{CRM: c.account.client, Tokens: c.account.tokens(), Conn: c.cfg, Opt: a.opt}
-	look, err := l.Look(r.Context(), ask.Hook, ask.Fix)
+	look, err := c.look(r.Context(), a.opt, ask.Hook, ask.Fix)
 	if err != nil {
 		return err
 	}
@@ -304,6 +303,10 @@ func (a *App) serveLook(w http.ResponseWriter, r *http.Request, name string) err
 	}
 	answerCommand(w, http.StatusOK, look)
 	return nil
+}
+
+func (c *connection) look(ctx context.Context, opt Options, hook string, fix bool) (*Look, error) {
+	return Looker{CRM: c.account.client, Tokens: c.account.tokens(), Conn: c.cfg, Opt: opt}.Look(ctx, hook, fix)
 }
 
 func (acc *account) tokens() amocrm.Tokens {

@@ -54,6 +54,16 @@ func (a *App) idleAccount(c *config.Connection) *account {
 	return acc
 }
 
+// Look looks at a connection's account with the token or grant that the bridge has of
+// it (Looker.Look).
+func (s *Stopped) Look(ctx context.Context, connection, hook string, fix bool) (*Look, error) {
+	c, err := s.connectionOf(connection)
+	if err != nil {
+		return nil, err
+	}
+	return c.look(ctx, s.opt, hook, fix)
+}
+
 // Close closes the accounts and the store. It may be called twice.
 func (s *Stopped) Close() {
 	for _, acc := range s.accounts {
