@@ -556,7 +556,7 @@ func TestQueue_ReadsDoNotHoldWritesUp(t *testing.T) {
 		}
 		l.about(map[string]time.Duration{
 			"visitor 29": 29 * time.Second, "the first one's e-mail": time.Second, "visitor 179": 183 * time.Second,
-			"lead 0": patience, "lead 1": patience, "lead 2": patience,
+			"lead 0": patience * time.Second, "lead 1": patience * time.Second, "lead 2": patience * time.Second,
 		})
 		if n := len(w.Seen()); n != 182 {
 			t.Errorf("%d requests: the leads did not share one", n)
@@ -582,7 +582,7 @@ func TestQueue_AnOperatorGoesFirst(t *testing.T) {
 		for i := range 4 {
 			l.do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
 		}
-		time.Sleep(patience - time.Second) // the leads would go any moment
+		time.Sleep(14 * time.Second)
 		here.Store(true)
 		l.do("by the other", search(ctx, "8880000000"))
 		l.do("his lead", func() error { _, err := w.Write(ctx, lead(5)); return err })

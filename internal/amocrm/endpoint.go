@@ -106,11 +106,11 @@ const (
 	ageStep = 5 * time.Second
 	// operatorsInRow is how many requests in a row are operators' while others wait.
 	operatorsInRow = 2
-	// patience is how long writes of a kind stand behind reads. A read brings one
+	// patience is how many reads writes of a kind stand behind. A read brings one
 	// event on, a write up to fifty: without a bound a queue of people to be looked
-	// for is worked through to its end before the first lead is made. Less of it
-	// makes smaller groups.
-	patience = 15 * time.Second
+	// for is worked through to its end before the first lead is made, and what was
+	// found is forgotten if the process ends. Less of it makes smaller groups.
+	patience = 50
 )
 
 // due is the moment a request is ordered by: the earliest goes first.

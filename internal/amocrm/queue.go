@@ -40,6 +40,7 @@ type job struct {
 	group  group
 	due    time.Time // what it is ordered by: see Priority.due
 	at     time.Time // when it came
+	behind int       // how many reads had left when it came
 	urgent bool      // an operator waited for it when the queue was last looked at
 	name   string    // identical waiting reads share one job; "" for writes
 	keys   []string  // no two jobs with a common key are on their way together
@@ -83,12 +84,13 @@ type queue struct {
 	mu      sync.Mutex
 	batch   int
 	waiting []*job
-	busy    map[string]bool     // keys of what is on its way
-	sizes   map[group]int       // lowered batch sizes, after timeouts
-	left    map[group]time.Time // when writes of a kind last left
-	inRow   int                 // requests that left since the last one for which no operator waited
-	changed chan struct{}       // capacity 1
-	working bool                // a dispatcher runs
+	busy    map[string]bool // keys of what is on its way
+	sizes   map[group]int   // lowered batch sizes, after timeouts
+	reads   int             // how many have left
+	left    map[group]int   // of them, when writes of a kind last left
+	inRow   int             // requests that left since the last one for which no operator waited
+	changed chan struct{}   // capacity 1
+	working bool            // a dispatcher runs
 	closed  bool
 	writes  int           // requests with writes on their way
 	quiet   chan struct{} // closed when the queue is and no write is on its way
@@ -99,7 +101,7 @@ type queue struct {
 
 func newQueue(batch int, spawn func()) *queue {
 	return &queue{
-		batch: batch, busy: map[string]bool{}, sizes: map[group]int{}, left: map[group]time.Time{},
+		batch: batch, busy: map[string]bool{}, sizes: map[group]int{}, left: map[group]int{},
 		changed: make(chan struct{}, 1), quiet: make(chan struct{}), byName: map[string]*job{}, spawn: spawn,
 	}
 }
@@ -126,6 +128,7 @@ func (q *queue) add(j *job) error {
 		}
 		return nil
 	}
+	j.behind = q.reads
 	q.insert(j)
 	q.start()
 	return nil
@@ -212,8 +215,7 @@ func (q *queue) pick() []*job {
 	if len(free) == 0 {
 		return nil
 	}
-	now := time.Now()
-	best := q.mostUrgent(free, now)
+	best := q.mostUrgent(free)
 	jobs := []*job{best}
 	if best.group != (group{}) {
 		jobs = gather(free, best.group, q.size(best.group))
@@ -228,9 +230,11 @@ func (q *queue) pick() []*job {
 		}
 	}
 	q.waiting = slices.DeleteFunc(q.waiting, func(j *job) bool { return slices.Contains(jobs, j) })
-	if best.write != nil {
+	if best.write == nil {
+		q.reads++
+	} else {
 		q.writes++
-		q.left[best.group.kind()] = now
+		q.left[best.group.kind()] = q.reads
 	}
 	return jobs
 }
@@ -258,9 +262,9 @@ func (q *queue) free() (free []*job) {
 // mostUrgent is the job with the earliest due, with two exceptions. What an operator
 // waits for goes before everything else, but every third request is another's: else
 // a flood of chats would leave nothing for their notes, in groups of a few leads each.
-// And where the earliest is a read, writes go before it that have waited for long, and
-// none of whose kind has left for as long.
-func (q *queue) mostUrgent(free []*job, now time.Time) *job {
+// And where the earliest is a read, writes go before it of a kind that has stood behind
+// enough of them.
+func (q *queue) mostUrgent(free []*job) *job {
 	if q.inRow < operatorsInRow {
 		if j := earliest(free, func(j *job) bool { return j.urgent }); j != nil {
 			return j
@@ -271,7 +275,7 @@ func (q *queue) mostUrgent(free []*job, now time.Time) *job {
 		return best
 	}
 	return cmp.Or(earliest(free, func(j *job) bool {
-		return j.write != nil && now.Sub(j.at) >= patience && now.Sub(q.left[j.group.kind()]) >= patience
+		return j.write != nil && q.reads-max(j.behind, q.left[j.group.kind()]) >= patience
 	}), best)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -14,6 +15,7 @@ import (
 // found → settled; not found twice, in_doubt_after apart → open again
 // (product.md §8.2). A non-nil ending says it is too early, or cannot be told.
 func (j *job) resolveDoubts(ctx context.Context) event.Ending {
+	ctx = amocrm.WithPriority(ctx, amocrm.NewLead) // what has begun ends first: its line stands still
 	j.backdate()
 	for i := range j.ev.Changes {
 		if j.ev.Changes[i].State != event.Sent {
