@@ -244,9 +244,11 @@ func (j *job) doubtContact(ch event.Change) {
 	if ch.Op != event.OpUpdate || ch.Target != event.OnContact {
 		return
 	}
-	j.effects = append(j.effects, func(tx *store.Tx) error {
-		return j.contactCards(tx, ch.EntityID, func(c *event.ContactCard) { c.Contact.ID, c.Dirty = ch.EntityID, true })
-	})
+	j.effects = append(j.effects, func(tx *store.Tx) error { return j.dirtyContact(tx, ch.EntityID) })
+}
+
+func (j *job) dirtyContact(tx *store.Tx, contactID int64) error {
+	return j.contactCards(tx, contactID, func(c *event.ContactCard) { c.Contact.ID, c.Dirty = contactID, true })
 }
 
 // refuse gives changes up for good: the event is dead until somebody replays it.

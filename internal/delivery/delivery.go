@@ -48,17 +48,18 @@ type Dispatcher struct {
 	rand  func() float64
 	onEnd func(seq uint64)
 
-	mu       sync.Mutex
-	conns    map[string]*Connection
-	jobs     map[uint64]*job // in flight, by event
-	lines    map[line]bool   // lines with an event in flight that is not detached
-	inFlight map[string]int  // by connection
-	waiters  map[uint64][]chan struct{}
-	awaited  map[line]int // operators who wait for an event, by its line
-	kick     chan struct{}
-	work     sync.WaitGroup
-	turns    turns
-	full     time.Time // until then nothing is claimed: the disk was full; zero: it was not
+	mu         sync.Mutex
+	conns      map[string]*Connection
+	jobs       map[uint64]*job // in flight, by event
+	lines      map[line]bool   // lines with an event in flight that is not detached
+	inFlight   map[string]int  // by connection
+	waiters    map[uint64][]chan struct{}
+	lookedOver map[string]bool // of Run: connections of which nothing is left to look over
+	awaited    map[line]int    // operators who wait for an event, by its line
+	kick       chan struct{}
+	work       sync.WaitGroup
+	turns      turns
+	full       time.Time // until then nothing is claimed: the disk was full; zero: it was not
 }
 
 // New returns a dispatcher without connections; SetConnections gives it some
@@ -67,7 +68,7 @@ func New(st *store.Store, hooks Hooks, obs Observer, log *slog.Logger) *Dispatch
 	return &Dispatcher{
 		store: st, hooks: hooks, obs: obs, log: log, rand: rand.Float64,
 		conns: map[string]*Connection{}, jobs: map[uint64]*job{}, lines: map[line]bool{}, inFlight: map[string]int{},
-		waiters: map[uint64][]chan struct{}{}, awaited: map[line]int{}, kick: make(chan struct{}, 1), turns: newTurns(),
+		waiters: map[uint64][]chan struct{}{}, awaited: map[line]int{}, lookedOver: map[string]bool{}, kick: make(chan struct{}, 1), turns: newTurns(),
 	}
 }
 
@@ -131,6 +132,11 @@ func (d *Dispatcher) claimAll(ctx context.Context) time.Duration {
 	d.mu.Unlock()
 	if rest := d.fullFor(ctx); rest > 0 {
 		return rest
+	}
+	if err := d.lookOver(ctx, conns); err != nil {
+		d.noticeFull(err)
+		d.log.Error("cannot look over what was left in doubt", "error", err)
+		return time.Second
 	}
 	wait := time.Minute
 	for _, c := range conns {

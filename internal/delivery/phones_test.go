@@ -113,6 +113,50 @@ func TestPhones_AddedMeanwhileAreKept(t *testing.T) {
 	}
 }
 
+// An update that landed right before the process was killed is known by nobody. Its
+// contact is to be read before anything is worked: who shares the phone may come to
+// their turn before the event in doubt does, and would take away what it has written.
+func TestPhones_LandedBeforeAKillAreReadFirst(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.second()
+		y.update(func(tx *store.Tx) error {
+			for _, conn := range []string{shop, other} {
+				for _, c := range []int64{5, 6} {
+					card := event.ContactCard{Contact: event.Contact{ID: c}, ReadAt: time.Now()}
+					if err := store.Set(tx, store.Cards, store.Key(conn, "contact", id(c)), card); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		for cid, state := range map[int64]event.ChangeState{5: event.Sent, 6: event.Settled} {
+			seq := y.post(chat("chat_updated", int(cid), ""))
+			y.update(func(tx *store.Tx) error {
+				ev, err := tx.Event(seq)
+				if err != nil {
+					return err
+				}
+				ev.Frozen, ev.NextAt = true, time.Now().Add(time.Hour)
+				ev.Changes = []event.Change{{Op: event.OpUpdate, Target: event.OnContact, EntityType: contacts, EntityID: cid, State: state}}
+				return tx.Put(ev)
+			})
+		}
+		y.c.Waiting = true // nothing is worked yet
+		y.run()
+		pass(time.Second)
+		for _, conn := range []string{shop, other} {
+			for cid, want := range map[int64]bool{5: true, 6: false} {
+				_ = y.st.View(func(tx *store.Tx) error {
+					card, _, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(conn, "contact", id(cid)))
+					equal(t, fmt.Sprint(conn, " ", cid, " is to be read"), card.Dirty, want)
+					return err
+				})
+			}
+		}
+	})
+}
+
 // Two clients of one contact, of one connection or of two, come at the same moment
 // with phones of their own: the second finds the lead that the first one made.
 func TestLead_OfOneContactIsMadeOnce(t *testing.T) {

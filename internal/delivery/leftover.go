@@ -1,0 +1,65 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// lookOver has the contacts be read that an earlier process left an update of in doubt,
+// before anything of the connections is worked: an event of somebody else who shares
+// the phone may come to its turn before the one in doubt does, and phones and e-mails
+// are written as a whole (doubtContact).
+func (d *Dispatcher) lookOver(ctx context.Context, conns []*Connection) error {
+	for _, c := range conns {
+		if d.lookedOver[c.Name] {
+			continue
+		}
+		contacts, err := d.doubtfulContacts(c.Name)
+		if err != nil {
+			return err
+		}
+		if len(contacts) > 0 {
+			err = d.store.Update(ctx, func(tx *store.Tx) error {
+				for _, id := range contacts {
+					if err := (&job{d: d, c: c}).dirtyContact(tx, id); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+		d.lookedOver[c.Name] = true
+	}
+	return nil
+}
+
+// ever is later than anything is due.
+var ever = time.Unix(1<<33, 0)
+
+// doubtfulContacts are the contacts of a connection of which an update has left and no
+// answer was recorded. Its event has begun, so it stands first in its line, and in the
+// due index.
+func (d *Dispatcher) doubtfulContacts(connection string) (ids []int64, err error) {
+	err = d.store.View(func(tx *store.Tx) error {
+		_, err := tx.Due(connection, ever, func(seq uint64, _ time.Time) bool {
+			ev, err := tx.Event(seq)
+			if err != nil || !ev.Frozen {
+				return true
+			}
+			for _, ch := range ev.Changes {
+				if ch.State == event.Sent && ch.Op == event.OpUpdate && ch.Target == event.OnContact {
+					ids = append(ids, ch.EntityID)
+				}
+			}
+			return true
+		})
+		return err
+	})
+	return ids, err
+}
