@@ -52,6 +52,9 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 	if err != nil {
 		return ended(ctx, err)
 	}
+	if found && j.crossed(j.ev.Changes[i]) {
+		return event.Snooze{Until: time.Now().Add(shortest), Why: "an answer was lost, and an equal one is on its way; it will be looked up again"}
+	}
 	if found {
 		j.d.obs.InDoubt(j.c.Name, "found")
 		res.Merged = true // others may have written to it since

@@ -314,9 +314,41 @@ func (j *job) lookUpLink(ctx context.Context, ch event.Change) (amocrm.Result, b
 }
 
 // taken reports whether the ledger already has this id for another change: two
-// equal intents must not be settled by one entity. Looked through are the events
-// that know the id itself or, for notes, calls and tasks, the card they stand on.
+// equal intents must not be settled by one entity.
 func (j *job) taken(amoID int64, self event.Change) bool {
+	holds := func(ev *event.Event) bool {
+		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+			return ch.AmoID == amoID && ch.Key != self.Key && ch.Op == event.OpCreate && ch.Target == self.Target
+		})
+	}
+	return holds(j.ev) || j.around(amoID, self, holds)
+}
+
+// crossed reports whether an equal note, call or task left after this one and may be on
+// its way: what was found may be what that has made, and its answer will tell.
+func (j *job) crossed(self event.Change) bool {
+	return !isCore(self) && j.around(0, self, func(ev *event.Event) bool {
+		return ev.Seq != j.seq && slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+			return ch.State == event.Sent && ch.Op == event.OpCreate && ch.Target == self.Target && wordsOf(ch) == wordsOf(self) &&
+				ch.SentAt.After(self.SentAt) && j.c.Account.now().Sub(ch.SentAt) < onItsWay
+		})
+	})
+}
+
+// onItsWay is how long an answer may take.
+const onItsWay = 30 * time.Second
+
+// wordsOf is what a note, call or task is told by.
+func wordsOf(ch event.Change) string {
+	if text, ok := itemOf(ch)["text"].(string); ok && ch.Target == event.OnTask {
+		return text
+	}
+	return strings.TrimSpace(ch.Marker)
+}
+
+// around reports whether is holds for one of the events that know an id or, for notes,
+// calls and tasks, the card they stand on.
+func (j *job) around(amoID int64, self event.Change, is func(*event.Event) bool) (found bool) {
 	ids := []int64{amoID}
 	if !isCore(self) {
 		_, eid, err := j.placeOf(self)
@@ -329,13 +361,7 @@ func (j *job) taken(amoID int64, self event.Change) bool {
 	for _, n := range ids {
 		filters = append(filters, store.Filter{AmoID: n, Limit: 200})
 	}
-	holds := func(ev *event.Event) bool {
-		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
-			return ch.AmoID == amoID && ch.Key != self.Key && ch.Op == event.OpCreate && ch.Target == self.Target
-		})
-	}
-	taken := holds(j.ev)
-	_ = j.d.store.View(func(tx *store.Tx) error { // what cannot be read is not taken
+	_ = j.d.store.View(func(tx *store.Tx) error { // what cannot be read is not there
 		for _, conn := range j.d.siblings(j.c.Account) {
 			for _, f := range filters {
 				if f.Client == "" && f.AmoID == 0 {
@@ -346,10 +372,10 @@ func (j *job) taken(amoID int64, self event.Change) bool {
 				if err != nil {
 					return err
 				}
-				taken = taken || slices.ContainsFunc(evs, holds)
+				found = found || slices.ContainsFunc(evs, is)
 			}
 		}
 		return nil
 	})
-	return taken
+	return found
 }

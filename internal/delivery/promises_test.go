@@ -218,6 +218,46 @@ func TestDoubt_OneTaskSettlesOneOfTwoEqual(t *testing.T) {
 	})
 }
 
+// … nor is it settled by what an equal event is making at this moment, whose answer is
+// still on its way (simulation, seed 3409).
+func TestDoubt_AnEqualTaskOnItsWaySettlesNoOther(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.crm.leads[500] = event.Lead{ID: 500, PipelineID: 1, StatusID: open}
+		y.update(func(tx *store.Tx) error {
+			return store.Set(tx, store.Deals, store.Key(shop, "3"), event.Deal{ID: "3", Client: "1", LeadID: 500})
+		})
+		tries := map[uint64]int{}
+		y.crm.before = func(w amocrm.Write) error {
+			if w.Endpoint != amocrm.PostTasks {
+				return nil
+			}
+			seq, n := mustSeq(t, w.Keys[0]), 0
+			y.crm.set(func() { tries[seq]++; n = tries[seq] })
+			if err := y.d.Sent(context.Background(), w.Keys); err != nil || n > 1 {
+				return err
+			}
+			return &amocrm.InDoubt{Trouble: amocrm.Unreachable, SentAt: time.Now()} // it never arrived
+		}
+		y.crm.after = func(w amocrm.Write) error {
+			if w.Endpoint == amocrm.PostTasks {
+				time.Sleep(5 * time.Second) // it is made, and the answer takes its time
+			}
+			return nil
+		}
+		y.run()
+		first := y.post(task(1, 1, 3))
+		pass(time.Second) // then the second look of one falls into the other's writing
+		second := y.post(task(2, 1, 3))
+		pass(y.c.Park + 5*time.Minute)
+		a, b := y.is(first, event.Done, ""), y.is(second, event.Done, "")
+		equal(t, "tasks of the lead", len(y.crm.tasks["leads/500"]), 2)
+		made := func(ev *event.Event) int64 { return ev.Changes[len(ev.Changes)-1].AmoID }
+		if made(a) == made(b) {
+			t.Errorf("both are task %d", made(a))
+		}
+	})
+}
+
 // Visitors of a company that nobody knows yet make it once; and whoever waited for
 // that goes on beside the others then, not behind them.
 func TestCompany_UnknownIsMadeOnceAndHoldsUpNobodyAfterwards(t *testing.T) {
