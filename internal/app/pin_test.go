@@ -71,6 +71,7 @@ connections:
 		room := a.swap(closedStore(t, dir))
 		away.Remove()
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		a.swap(room)
 		waits := func() bool {
 			for _, p := range a.Ready(ctx) {
