@@ -81,7 +81,7 @@ func (g *gate) shut(reason Trouble, cause error, probe time.Duration, now time.T
 		g.status.Since = now
 		g.resumed = make(chan struct{})
 	}
-	g.status.Paused, g.status.Reason, g.status.Cause, g.status.Until = true, reason, inWords(cause), now.Add(probe)
+	g.status.Paused, g.status.Reason, g.status.Until = true, reason, now.Add(probe)
 	g.cause, g.wait = cause, probe
 	g.poke()
 	return true
@@ -137,14 +137,16 @@ func (g *gate) probed(t Trouble, cause error, probe time.Duration, now time.Time
 	} else {
 		g.wait = probe
 	}
-	g.status.Reason, g.status.Cause, g.status.Until, g.cause = t, inWords(cause), now.Add(g.wait), cause
+	g.status.Reason, g.status.Until, g.cause = t, now.Add(g.wait), cause
 	return before, t
 }
 
 func (g *gate) now() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.status
+	s := g.status
+	s.Cause = inWords(g.cause)
+	return s
 }
 
 func (g *gate) poke() {

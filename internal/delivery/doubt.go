@@ -22,9 +22,6 @@ func (j *job) resolveDoubts(ctx context.Context) event.Ending {
 			continue
 		}
 		if wait := j.lookable(j.ev.Changes[i]).Sub(j.c.Account.now()); wait > 0 {
-			j.mu.Lock()
-			j.doubtContact(j.ev.Changes[i]) // it may be a killed process's
-			j.mu.Unlock()
 			// No longer than that: a clock may be set meanwhile.
 			return event.Snooze{Until: time.Now().Add(min(wait, j.c.InDoubtAfter)), Why: "an answer was lost; it will be looked up"}
 		}

@@ -39,15 +39,12 @@ func (d *Dispatcher) lookOver(ctx context.Context, conns []*Connection) error {
 	return nil
 }
 
-// ever is later than anything is due.
-var ever = time.Unix(1<<33, 0)
-
 // doubtfulContacts are the contacts of a connection of which an update has left and no
 // answer was recorded. Its event has begun, so it stands first in its line, and in the
-// due index.
+// due index, whenever it is due.
 func (d *Dispatcher) doubtfulContacts(connection string) (ids []int64, err error) {
 	err = d.store.View(func(tx *store.Tx) error {
-		_, err := tx.Due(connection, ever, func(seq uint64, _ time.Time) bool {
+		_, err := tx.Due(connection, time.Unix(1<<33, 0), func(seq uint64, _ time.Time) bool {
 			ev, err := tx.Event(seq)
 			if err != nil || !ev.Frozen {
 				return true

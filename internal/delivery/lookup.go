@@ -329,7 +329,7 @@ func (j *job) taken(amoID int64, self event.Change) bool {
 func (j *job) crossed(self event.Change) bool {
 	return !isCore(self) && j.around(0, self, func(ev *event.Event) bool {
 		return ev.Seq != j.seq && slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
-			return ch.State == event.Sent && ch.Op == event.OpCreate && ch.Target == self.Target && wordsOf(ch) == wordsOf(self) &&
+			return ch.State == event.Sent && ch.Op == event.OpCreate && ch.Target == self.Target && ch.Marker == self.Marker &&
 				ch.SentAt.After(self.SentAt) && j.c.Account.now().Sub(ch.SentAt) < onItsWay
 		})
 	})
@@ -337,14 +337,6 @@ func (j *job) crossed(self event.Change) bool {
 
 // onItsWay is how long an answer may take.
 const onItsWay = 30 * time.Second
-
-// wordsOf is what a note, call or task is told by.
-func wordsOf(ch event.Change) string {
-	if text, ok := itemOf(ch)["text"].(string); ok && ch.Target == event.OnTask {
-		return text
-	}
-	return strings.TrimSpace(ch.Marker)
-}
 
 // around reports whether is holds for one of the events that know an id or, for notes,
 // calls and tasks, the card they stand on.

@@ -30,11 +30,16 @@ func (d *Dispatcher) WaitCore(ctx context.Context, seq uint64, seats int) {
 		in = lineOf(ev)
 		return nil
 	})
-	if err != nil || over || !d.takeSeat(in, seats) {
+	if err != nil || over {
 		return
 	}
-	defer d.leaveSeat(in)
-	d.Kick()
+	if in != (line{}) { // else it is a hook, which is worked at once; no operator asks for it by itself
+		if !d.takeSeat(in, seats) {
+			return
+		}
+		defer d.leaveSeat(in)
+		d.Kick()
+	}
 	select {
 	case <-ch:
 	case <-ctx.Done():
@@ -64,11 +69,8 @@ func (d *Dispatcher) announce(seq uint64) {
 }
 
 // takeSeat has an operator wait for what stands in a line, if there is room on the
-// account for one more. What stands in none takes no seat: no operator asks for it.
+// account for one more.
 func (d *Dispatcher) takeSeat(in line, seats int) bool {
-	if in == (line{}) {
-		return true
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	taken := 0
@@ -87,7 +89,7 @@ func (d *Dispatcher) takeSeat(in line, seats int) bool {
 func (d *Dispatcher) leaveSeat(in line) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.awaited[in]--; d.awaited[in] <= 0 {
+	if d.awaited[in]--; d.awaited[in] == 0 {
 		delete(d.awaited, in)
 	}
 }
