@@ -64,7 +64,7 @@ func TestAlarm_APauseIsToldOnce(t *testing.T) {
 			inBubble(t, Config{Probe: 10 * time.Second}, nil, c.answer, func(t *testing.T, w *world) {
 				log := w.listen()
 				_, _, _ = w.Lead(t.Context(), 1)
-				time.Sleep(5 * time.Minute)
+				pass(5 * time.Minute)
 				_, _, _ = w.Lead(t.Context(), 1)
 				w.Answer(farend.Landing(0))
 				<-w.Resumed()
@@ -87,9 +87,9 @@ func TestAlarm_WorseTroubleIsToldToo(t *testing.T) {
 		log := w.listen()
 		_, _, _ = w.Lead(t.Context(), 1)
 		w.Answer(farend.Page(402))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		w.Answer(farend.Page(500))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		var levels []string
 		for _, line := range log.said() {
 			level, _, _ := strings.Cut(line, " ")
@@ -152,7 +152,7 @@ func TestSetup_IsInDoubtWhenItsAnswerIsLost(t *testing.T) {
 func TestPause_BanIsRememberedAfterItIsLifted(t *testing.T) {
 	inBubble(t, Config{Probe: time.Minute}, nil, farend.Page(403), func(t *testing.T, w *world) {
 		_, _, _ = w.Lead(t.Context(), 1)
-		time.Sleep(90 * time.Second) // the probe at one minute is banned too
+		pass(90 * time.Second) // the probe at one minute is banned too
 		w.Answer(farend.Landing(0))
 		<-w.Resumed()
 		if since := time.Since(w.State().Barred); since != 2*time.Minute {

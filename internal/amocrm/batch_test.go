@@ -489,7 +489,7 @@ func TestWrite_UrgentFirstAndNothingStarves(t *testing.T) {
 			}()
 			took := <-swept
 			cancel()
-			time.Sleep(time.Second) // let the last of them see it
+			pass(time.Second) // let the last of them see it
 			if took < 20*time.Second || took > 2*time.Minute {
 				t.Errorf("operators %t: the sweep waited %v", operators, took)
 			}
@@ -546,7 +546,7 @@ func TestQueue_ReadsDoNotHoldWritesUp(t *testing.T) {
 		l := &waits{t: t, took: map[string]time.Duration{}}
 		began := time.Now()
 		l.manySearches(w)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		l.do("the first one's e-mail", func() error {
 			_, err := w.SearchContacts(WithSince(t.Context(), began.Add(-1)), "first@example.com", NewLead)
 			return err
@@ -578,16 +578,16 @@ func TestQueue_AnOperatorGoesFirst(t *testing.T) {
 		}
 		l.do("asked for before", search(ctx, "9990000000"))
 		l.do("by one of two", search(t.Context(), "8880000000"))
-		time.Sleep(150 * time.Second)
+		pass(150 * time.Second)
 		for i := range 4 {
 			l.do(fmt.Sprint("lead ", i), func() error { _, err := w.Write(t.Context(), lead(i)); return err })
 		}
-		time.Sleep(14 * time.Second)
+		pass(14 * time.Second)
 		here.Store(true)
 		l.do("by the other", search(ctx, "8880000000"))
 		l.do("his lead", func() error { _, err := w.Write(ctx, lead(5)); return err })
 		l.do("his card", func() error { _, _, err := w.Lead(ctx, 5); return err })
-		time.Sleep(6 * time.Second)
+		pass(6 * time.Second)
 		here.Store(false)
 		l.about(map[string]time.Duration{
 			"asked for before": 166 * time.Second, "by one of two": 167 * time.Second, "by the other": 3 * time.Second,
@@ -612,7 +612,7 @@ func TestWrite_CallerThatGivesUpWhileWaitingWasNotSent(t *testing.T) {
 		if err := <-flew; err != nil {
 			t.Errorf("on its way: its answer was not waited for: %v", err)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := len(w.Seen()); n != 1 {
 			t.Errorf("%d requests: the waiting one went all the same", n)
 		}
@@ -630,7 +630,7 @@ func TestWrite_AbandonedItemDoesNotGoAgain(t *testing.T) {
 		if _, err := w.Write(ctx, lead(1)); err == nil {
 			t.Fatal("no error")
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := len(w.Seen()); n != 1 {
 			t.Errorf("%d requests", n)
 		}

@@ -26,6 +26,12 @@ type world struct {
 	tr     *http.Transport
 }
 
+// pass lets virtual time go by in a bubble, and what falls due in it come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func inBubble(t *testing.T, cfg Config, tokens Tokens, handler func(http.ResponseWriter, *http.Request, []byte), test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

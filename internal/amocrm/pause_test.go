@@ -37,7 +37,7 @@ func TestPause_EndsWhatWaitsAndTriesOncePerProbe(t *testing.T) {
 			t.Errorf("new read: %v", err)
 		}
 		resumed := w.Resumed()
-		time.Sleep(3*time.Minute + time.Second)
+		pass(3*time.Minute + time.Second)
 		if n := len(w.Seen()); n != 4 {
 			t.Errorf("%d requests in three probes' time, want the write and 3 probes", n)
 		}
@@ -72,7 +72,7 @@ func TestPause_BanIsTriedEverMoreRarely(t *testing.T) {
 		if TroubleOf(err) != Banned {
 			t.Fatalf("%v", err)
 		}
-		time.Sleep(2 * time.Hour)
+		pass(2 * time.Hour)
 		var gaps []time.Duration
 		seen := w.Seen()
 		for i := 1; i < len(seen); i++ {

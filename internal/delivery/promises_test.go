@@ -209,13 +209,21 @@ func TestDoubt_OneTaskSettlesOneOfTwoEqual(t *testing.T) {
 		y.crm.after, y.crm.before = lose(first, true), lose(second, false)
 		y.run()
 		pass(y.c.Park + 5*time.Minute)
-		a, b := y.is(first, event.Done, ""), y.is(second, event.Done, "")
-		equal(t, "tasks of the lead", len(y.crm.tasks["leads/500"]), 2)
-		made := func(ev *event.Event) int64 { return ev.Changes[len(ev.Changes)-1].AmoID }
-		if made(a) == made(b) {
-			t.Errorf("both are task %d", made(a))
-		}
+		y.oneTaskEach(first, second)
 	})
+}
+
+// oneTaskEach checks that each of two events is done and has made a task of its own.
+func (y *yard) oneTaskEach(first, second uint64) {
+	y.t.Helper()
+	made := func(seq uint64) int64 {
+		changes := y.is(seq, event.Done, "").Changes
+		return changes[len(changes)-1].AmoID
+	}
+	equal(y.t, "tasks of the lead", len(y.crm.tasks["leads/500"]), 2)
+	if a, b := made(first), made(second); a == b {
+		y.t.Errorf("both are task %d", a)
+	}
 }
 
 // … nor is it settled by what an equal event is making at this moment, whose answer is
@@ -249,12 +257,7 @@ func TestDoubt_AnEqualTaskOnItsWaySettlesNoOther(t *testing.T) {
 		pass(time.Second) // then the second look of one falls into the other's writing
 		second := y.post(task(2, 1, 3))
 		pass(y.c.Park + 5*time.Minute)
-		a, b := y.is(first, event.Done, ""), y.is(second, event.Done, "")
-		equal(t, "tasks of the lead", len(y.crm.tasks["leads/500"]), 2)
-		made := func(ev *event.Event) int64 { return ev.Changes[len(ev.Changes)-1].AmoID }
-		if made(a) == made(b) {
-			t.Errorf("both are task %d", made(a))
-		}
+		y.oneTaskEach(first, second)
 	})
 }
 
