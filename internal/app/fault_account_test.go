@@ -305,6 +305,44 @@ func TestFault_ReloadKeepsASharedAccount(t *testing.T) {
 	})
 }
 
+// hanging is a way on which writes never come to an end by themselves.
+type hanging struct{ http.RoundTripper }
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return h.RoundTripper.RoundTrip(r)
+}
+
+// Accounts that a reload changes while their writes hang hold the others up once,
+// however many they are.
+func TestFault_ReloadWaitsOnceForAllThatHang(t *testing.T) {
+	set := labSetup{amocrm: "sweep: 3m\nsetup: manual\n", between: func(w *wire) http.RoundTripper { return hanging{w} }}
+	inLab(t, set, func(l *lab) {
+		for port := 5; port < 9; port++ {
+			l.text += fmt.Sprintf("  shop%d:\n    jivo: {secret: %s}\n    amocrm: {account: \"http://127.0.0.1:%d\", token: %s, sweep: 3m}\n", port, e2eSecret, port, e2eToken)
+		}
+		l.app.Reload()
+		l.ready()
+		c := &http.Client{Transport: &http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}}
+		for port := 5; port < 9; port++ {
+			res, err := c.Post(fmt.Sprintf("http://bridge/jivo/shop%d/%s", port, e2eSecret), "application/json", bytes.NewReader(ivan().accepted()))
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			_ = res.Body.Close()
+		}
+		l.text = strings.ReplaceAll(l.text, "sweep: 3m", "sweep: 4m")
+		began := time.Now()
+		l.app.Reload()
+		if took := time.Since(began); took < time.Second || took > 5*time.Second {
+			t.Errorf("the reload took %v", took)
+		}
+	})
+}
+
 // What a shared account does counts for a connection that is there: for the next one,
 // when the first is taken out of the config.
 func TestFault_ReloadCountsForAConnectionThatIsThere(t *testing.T) {
