@@ -6,22 +6,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
-	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 	"github.com/jivo-amocrm/bridge/internal/emulator/site"
 	"github.com/jivo-amocrm/bridge/internal/event"
-	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -32,48 +34,90 @@ import (
 const (
 	loadSecret  = "load-secret-0123456789"
 	measureFor  = 10 * time.Second
+	idleFor     = time.Minute
 	knownPeople = 500
 )
 
-// bench is a bridge over an emulated account.
+// bench is a bridge, the real binary in a process of its own, over an emulated
+// account in this one.
 type bench struct {
 	b      *testing.B
 	amo    *emulator.Account
-	app    *app.App
+	cmd    *exec.Cmd
 	url    string
+	admin  string
 	client *http.Client
 }
 
-// tune is what the binary does first.
-var tune = sync.OnceFunc(app.Tune)
-
-func newBench(b *testing.B, data, wait string) *bench {
-	b.Helper()
-	tune()
-	amo := emulator.New(emulator.Options{Token: "load-token", Latency: 150 * time.Millisecond, FilterEnabled: true})
-	srv := httptest.NewServer(amo)
-	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata: %q\nlimits: {free_space: 16MiB}\nadmin: {listen: \"127.0.0.1:0\"}\nconnections:\n  load:\n"+
-		"    jivo: {secret: %s}\n    amocrm: {account: %q, token: load-token}\n    reply: {wait: %s}\n", data, loadSecret, srv.URL, wait)
-	cfg, problems := config.Parse("load.yaml", []byte(text), os.LookupEnv, os.ReadFile, config.Vocabulary{Kinds: jivo.Kinds(), Schema: jivo.Schema})
-	if problems != nil {
-		b.Fatal(problems)
+// realBinary builds the bridge, once.
+var realBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bridge-load-")
+	if err != nil {
+		return "", err
 	}
-	a, err := app.New(cfg, app.Options{Version: "load", Log: slog.New(slog.DiscardHandler)})
+	path := filepath.Join(dir, "bridge")
+	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/bridge").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func built(b *testing.B) string {
+	b.Helper()
+	path, err := realBinary()
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- a.Run(ctx, nil) }()
+	return path
+}
+
+func newBench(b *testing.B, data, wait string) *bench {
+	b.Helper()
+	bin := built(b)
+	amo := emulator.New(emulator.Options{Token: "load-token", Latency: 150 * time.Millisecond, FilterEnabled: true})
+	srv := httptest.NewServer(amo)
+	public, admin := freeAddr(b), freeAddr(b)
+	text := fmt.Sprintf("listen: %s\ndata: %q\nlimits: {free_space: 16MiB}\nadmin: {listen: %q}\nconnections:\n  load:\n"+
+		"    jivo: {secret: %s}\n    amocrm: {account: %q, token: load-token}\n    reply: {wait: %s}\n", public, data, admin, loadSecret, srv.URL, wait)
+	path := filepath.Join(data, "load.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(bin, "run", "-c", path)
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
 	b.Cleanup(func() {
-		stop()
-		<-ran
-		a.Close()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			b.Errorf("the bridge: %v\n%s", err, log.Bytes())
+		}
 		amo.Close()
 		srv.Close()
 	})
-	return &bench{b: b, amo: amo, app: a, url: "http://" + a.PublicAddr() + "/jivo/load/" + loadSecret,
+	w := &bench{b: b, amo: amo, cmd: cmd, url: "http://" + public + "/jivo/load/" + loadSecret, admin: "http://" + admin,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
+	w.until(func() bool {
+		res, err := w.client.Get(w.admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return w
+}
+
+func freeAddr(b *testing.B) string {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func (w *bench) post(body []byte) (time.Duration, error) {
@@ -159,16 +203,18 @@ func bareFsync(b *testing.B, dir string) {
 	b.ReportMetric(at(took, 99), "fsync-p99-ms")
 }
 
-func rss(b *testing.B) {
-	b.Helper()
-	raw, err := os.ReadFile("/proc/self/status")
+// rss is what the bridge alone holds.
+func (w *bench) rss() {
+	w.b.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.cmd.Process.Pid))
 	if err != nil {
 		return // not Linux: no figure
 	}
 	for line := range bytes.Lines(raw) {
+		var name string
 		var kb float64
-		if n, _ := fmt.Sscanf(string(line), "RssAnon: %f kB", &kb); n == 1 {
-			b.ReportMetric(kb/1024, "rss-anon-MiB")
+		if n, _ := fmt.Sscanf(string(line), "%s %f kB", &name, &kb); n == 2 && (name == "VmRSS:" || name == "RssAnon:" || name == "VmHWM:") {
+			w.b.ReportMetric(kb/1024, strings.TrimSuffix(name, ":")+"-MiB")
 		}
 	}
 }
@@ -182,7 +228,7 @@ func BenchmarkAck(b *testing.B) {
 				w := newBench(b, dir, "0s")
 				bareFsync(b, dir)
 				report(b, w.openLoop(rate, updates()))
-				rss(b)
+				w.rss()
 			}
 		})
 	}
@@ -226,10 +272,54 @@ func BenchmarkReply(b *testing.B) {
 	}
 }
 
+// BenchmarkIdle is L7: a bridge with nothing to do.
+func BenchmarkIdle(b *testing.B) {
+	for b.Loop() {
+		built(b)
+		began := time.Now()
+		w := newBench(b, b.TempDir(), "1500ms")
+		b.ReportMetric(time.Since(began).Seconds(), "start-s")
+		before := w.cpu()
+		<-time.After(idleFor)
+		b.ReportMetric(100*(w.cpu()-before).Seconds()/idleFor.Seconds(), "cpu-%")
+		w.rss()
+		info, err := os.Stat(w.cmd.Path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/(1<<20), "binary-MiB")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// cpu is the time the bridge has computed so far, to a hundredth of a second.
+func (w *bench) cpu() time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.cmd.Process.Pid))
+	if err != nil {
+		return 0 // not Linux: no figure
+	}
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 func (w *bench) settle() {
-	tick := time.NewTicker(20 * time.Millisecond)
+	w.until(func() bool {
+		res, err := w.client.Get(w.admin + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		raw, err := io.ReadAll(res.Body)
+		return err == nil && bytes.Contains(raw, []byte("\nbridge_events{connection=\"load\",state=\"pending\"} 0\n"))
+	})
+}
+
+func (w *bench) until(done func() bool) {
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for w.app.Store().Counts("load").Pending > 0 {
+	for !done() {
 		<-tick.C
 	}
 }
@@ -261,7 +351,7 @@ func BenchmarkBurst(b *testing.B) {
 		wg.Wait()
 		b.ReportMetric(time.Since(began).Seconds(), "seconds")
 		b.ReportMetric(0, "ns/op")
-		rss(b)
+		w.rss()
 	}
 }
 
@@ -274,12 +364,13 @@ func BenchmarkBigStore(b *testing.B) {
 			for b.Loop() {
 				dir := b.TempDir()
 				fill(b, filepath.Join(dir, app.StoreFile), events, events/10)
+				built(b)
 				began := time.Now()
 				w := newBench(b, dir, "0s")
 				b.ReportMetric(time.Since(began).Seconds(), "start-s")
 				bareFsync(b, dir)
 				report(b, w.openLoop(200, updates()))
-				rss(b)
+				w.rss()
 			}
 		})
 	}

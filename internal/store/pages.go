@@ -39,6 +39,8 @@ type pageFile struct {
 	freelist uint64
 	high     uint64 // pages from here on were never used
 	used     []uint64
+	path     [][]byte // one buffer for each page on the way from the root
+	level    int      // how many of them are in use
 }
 
 // checkPages verifies that every page that can be reached is in its place, used
@@ -101,6 +103,8 @@ func (p *pageFile) tree(id uint64, lo, hi []byte, root bool, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("page %d lies too deep", id)
 	}
+	p.level++
+	defer func() { p.level-- }()
 	pg, err := p.load(id, root)
 	if err != nil {
 		return err
@@ -200,6 +204,16 @@ func (p *pageFile) claim(id, n uint64) error {
 	return nil
 }
 
+// buffer is for the page at this level: those above it are still needed, the
+// one beside it, which had it before, no more. A file has hundreds of thousands
+// of pages, and a start waits for this check.
+func (p *pageFile) buffer() []byte {
+	for len(p.path) < p.level {
+		p.path = append(p.path, make([]byte, p.pageSize))
+	}
+	return p.path[p.level-1]
+}
+
 // load reads and claims a page: whole, or only its entries and what of the keys
 // fits into a page's size.
 func (p *pageFile) load(id uint64, whole bool) (page, error) {
@@ -207,7 +221,7 @@ func (p *pageFile) load(id uint64, whole bool) (page, error) {
 	if id >= p.high {
 		return pg, fmt.Errorf("page %d is out of bounds", id)
 	}
-	pg.data = make([]byte, p.pageSize)
+	pg.data = p.buffer()
 	if _, err := p.r.ReadAt(pg.data, pg.at); err != nil {
 		return pg, fmt.Errorf("page %d: %w", id, err)
 	}

@@ -10,7 +10,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -23,12 +26,15 @@ type fakeAccount struct {
 	account string
 	lists   map[string][]string // path → items
 	fail    map[string]int      // path → status
+	mu      sync.Mutex
 	asked   []string
 	dangle  bool // every page of a list has a next link, even the last
 }
 
 func (f *fakeAccount) Get(_ context.Context, path string, query url.Values, out any) (int, error) {
+	f.mu.Lock()
 	f.asked = append(f.asked, path+"?"+query.Encode())
+	f.mu.Unlock()
 	if status := f.fail[path]; status != 0 {
 		return status, &amocrm.Refused{Status: status}
 	}
@@ -316,4 +322,32 @@ func TestDictionary_LocationFallsBackToTheOffset(t *testing.T) {
 	if l := d.Location(); l == nil || l.String() != "+05:00" {
 		t.Errorf("got %v", l)
 	}
+}
+
+// slow is an account a round trip away.
+type slow struct {
+	*fakeAccount
+	trip time.Duration
+}
+
+func (s slow) Get(ctx context.Context, path string, query url.Values, out any) (int, error) {
+	time.Sleep(s.trip)
+	return s.fakeAccount.Get(ctx, path, query, out)
+}
+
+// A start must not wait for each list in turn.
+func TestLoadDictionary_ReadsTheListsSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := demoAccount()
+		for path, items := range a.lists {
+			a.lists[path] = items[:1] // one page each
+		}
+		began := time.Now()
+		if _, err := Load(t.Context(), slow{a, 150 * time.Millisecond}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 300*time.Millisecond {
+			t.Errorf("the account and six lists took %v, want two round trips", took)
+		}
+	})
 }

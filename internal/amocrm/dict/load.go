@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/lenient"
@@ -25,26 +26,45 @@ const (
 )
 
 // Load reads the account and everything that has a name in it: some
-// eight requests. A token without the right to read users, or an account
-// without loss reasons, is no error.
+// eight requests, side by side once the account itself has answered. A token
+// without the right to read users, or an account without loss reasons, is no error.
 func Load(ctx context.Context, c getter) (*Snapshot, error) {
-	d := &Snapshot{Fields: map[string][]Field{}}
+	d := &Snapshot{}
 	if err := d.loadAccount(ctx, c); err != nil {
 		return nil, fmt.Errorf("read account: %w", err)
 	}
-	if err := d.loadPipelines(ctx, c); err != nil {
-		return nil, fmt.Errorf("read pipelines: %w", err)
+	fields := map[string]*[]Field{spelling.Leads: {}, spelling.Contacts: {}, spelling.Companies: {}}
+	lists := []struct {
+		what string
+		load func() error
+	}{
+		{"pipelines", func() error { return d.loadPipelines(ctx, c) }},
+		{"users", func() error { return d.loadUsers(ctx, c) }},
+		{"fields of leads", func() error { return loadFields(ctx, c, spelling.Leads, fields[spelling.Leads]) }},
+		{"fields of contacts", func() error { return loadFields(ctx, c, spelling.Contacts, fields[spelling.Contacts]) }},
+		{"fields of companies", func() error { return loadFields(ctx, c, spelling.Companies, fields[spelling.Companies]) }},
+		{"loss reasons", func() error { return d.loadLossReasons(ctx, c) }},
 	}
-	if err := d.loadUsers(ctx, c); err != nil {
-		return nil, fmt.Errorf("read users: %w", err)
+	failures := make([]error, len(lists))
+	var reading sync.WaitGroup
+	for i, list := range lists {
+		reading.Go(func() {
+			if err := list.load(); err != nil {
+				failures[i] = fmt.Errorf("read %s: %w", list.what, err)
+			}
+		})
 	}
-	for _, entity := range []string{spelling.Leads, spelling.Contacts, spelling.Companies} {
-		if err := d.loadFields(ctx, c, entity); err != nil {
-			return nil, fmt.Errorf("read fields of %s: %w", entity, err)
+	reading.Wait()
+	for _, err := range failures { // they fail for one reason: the first tells it
+		if err != nil {
+			return nil, err
 		}
 	}
-	if err := d.loadLossReasons(ctx, c); err != nil {
-		return nil, fmt.Errorf("read loss reasons: %w", err)
+	d.Fields = map[string][]Field{}
+	for entity, list := range fields {
+		if len(*list) > 0 {
+			d.Fields[entity] = *list
+		}
 	}
 	return d, nil
 }
@@ -129,7 +149,7 @@ func (d *Snapshot) loadUsers(ctx context.Context, c getter) error {
 	return err
 }
 
-func (d *Snapshot) loadFields(ctx context.Context, c getter, entity string) error {
+func loadFields(ctx context.Context, c getter, entity string, into *[]Field) error {
 	type field struct {
 		ID       int64              `json:"id"`
 		Name     string             `json:"name"`
@@ -140,7 +160,7 @@ func (d *Snapshot) loadFields(ctx context.Context, c getter, entity string) erro
 		Enums    lenient.Many[Enum] `json:"enums"`
 	}
 	_, err := eachPage(ctx, c, "/api/v4/"+entity+"/custom_fields", "custom_fields", func(f field) {
-		d.Fields[entity] = append(d.Fields[entity],
+		*into = append(*into,
 			Field{ID: f.ID, Name: f.Name, Code: f.Code, Type: f.Type, Sort: f.Sort, Computed: f.Computed, Enums: f.Enums})
 	})
 	return err
