@@ -15,8 +15,8 @@ ci: ## what must hold before a change lands
 bench: ## Go benchmarks: decode, map, card, journal (compare two runs with benchstat)
 	go test -run '^$$' -bench . -benchmem ./internal/jivo ./internal/mapping ./internal/card ./internal/store
 
-load: ## L1 to L3, L5, L6 of docs/proof.md, each beside its own yardstick
-	for b in Ack Reply Burst BigStore; do go test -run '^$$' -bench "$$b" -benchtime 1x -timeout 30m ./internal/app || exit 1; done
+load: ## L1 to L3, L5 to L7 of docs/proof.md: the real binary, each figure beside its own yardstick
+	for b in Ack Reply Burst BigStore Idle; do go test -run '^$$' -bench "$$b" -benchtime 1x -timeout 30m ./internal/app || exit 1; done
 	go run ./cmd/bridge demo --exit --visitors 1000 --rate 400
 	go run ./cmd/bridge demo --exit --visitors 300 --rate 400 --no-sync
 

@@ -79,6 +79,7 @@ type App struct {
 
 	mu       sync.Mutex
 	cfg      *config.Config
+	refusal  string              // what is wrong with the config as it was last read
 	accounts map[string]*account // by host
 	conns    map[string]*connection
 	removed  map[string]string    // connections that were in an earlier config: name → account
@@ -280,6 +281,7 @@ func (a *App) Reload() {
 	cfg, err := a.opt.Reload()
 	if err != nil {
 		a.metrics.Reloaded(false)
+		a.refuse(err.Error())
 		a.log.Error("the new config was refused; the old one stays", "error", err)
 		return
 	}
@@ -288,7 +290,14 @@ func (a *App) Reload() {
 	}
 	a.apply(cfg)
 	a.metrics.Reloaded(true)
+	a.refuse("")
 	a.log.Info("config reloaded", "connections", len(cfg.Connections))
+}
+
+func (a *App) refuse(why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusal = why
 }
 
 // drop removes the links to an entity that amoCRM no longer has.

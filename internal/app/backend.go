@@ -450,6 +450,14 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 	return out
 }
 
+// Refusal is what is wrong with the config as it was last read, while an older
+// one is in force.
+func (a *App) Refusal() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refusal
+}
+
 // paused is why, with what was seen where that says more.
 func paused(s amocrm.Status) string {
 	if s.Cause == "" {

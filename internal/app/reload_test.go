@@ -134,6 +134,28 @@ func TestReload_NeedsARestartForWhatDiffersFromTheStart(t *testing.T) {
 	}
 }
 
+// A refused config is told of where a person looks, until a good one is read; the
+// old one stays in force, so the bridge is no less ready.
+func TestReload_ARefusedConfigIsShown(t *testing.T) {
+	r := startReloaded(t)
+	good, ready := r.text, r.ask("/readyz", "")
+	for _, c := range []struct {
+		text  string
+		shown bool
+	}{{good, false}, {good + "    sweeep: 1m\n", true}, {good, false}} {
+		r.reload(c.text)
+		if page := r.ask("/", ""); strings.Contains(page, "reload.yaml:10:5: ") != c.shown {
+			t.Errorf("the console tells of a refusal: %t, want %t", !c.shown, c.shown)
+		}
+		if gauge := fmt.Sprintf("\nbridge_config_last_reload_successful %d\n", map[bool]int{true: 0, false: 1}[c.shown]); !strings.Contains(r.ask("/metrics", ""), gauge) {
+			t.Errorf("the metrics have no %s", gauge)
+		}
+		if got := r.ask("/readyz", ""); got != ready {
+			t.Errorf("readyz: %s, was %s", got, ready)
+		}
+	}
+}
+
 // The queue of a connection that was removed stands still, and can be seen.
 func TestReload_RemovedConnectionIsStillCounted(t *testing.T) {
 	r := startReloaded(t)

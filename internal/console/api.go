@@ -34,6 +34,9 @@ type Backend interface {
 	// Ready lists what keeps the bridge from being ready; none = ready. Its
 	// texts are shown without a login.
 	Ready(ctx context.Context) []Problem
+	// Refusal says what is wrong with the config as it was last read, while an
+	// older one is in force; "" when it was taken over.
+	Refusal() string
 	// Backup writes a consistent copy of the store.
 	Backup(ctx context.Context, w io.Writer) (int64, error)
 }

@@ -35,6 +35,7 @@ type fake struct {
 	events      map[uint64]*Detail
 	client      *Client
 	problems    []Problem
+	refusal     string
 	err         error
 	backup      []byte
 	backupErr   error
@@ -108,6 +109,8 @@ func (f *fake) Forget(_ context.Context, connection, id string) error {
 }
 
 func (f *fake) Ready(context.Context) []Problem { return f.problems }
+
+func (f *fake) Refusal() string { return f.refusal }
 
 func (f *fake) Backup(_ context.Context, w io.Writer) (int64, error) {
 	n, err := w.Write(f.backup)

@@ -93,9 +93,9 @@ func hooksText(state string) string {
 	case "ok", "":
 		return ""
 	case "missing":
-		return "bridge check --fix subscribes them; until then the sweep keeps the cards"
+		return "bridge check --fix subscribes them, or setup: auto by itself; until then the sweep keeps the cards"
 	case "disabled":
-		return "amoCRM switched them off: bridge check --fix; until then the sweep keeps the cards"
+		return "amoCRM switched them off: bridge check --fix, or setup: auto by itself; until then the sweep keeps the cards"
 	case "off":
 		return "the sweep keeps the cards"
 	}

@@ -106,13 +106,13 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	v := overviewView{Connections: all, Problems: s.backend.Ready(r.Context())}
+	v := overviewView{Connections: all, Problems: s.backend.Ready(r.Context()), Refusal: s.backend.Refusal()}
 	dead := 0
 	for _, c := range all {
 		v.Waiting += c.Pending + c.Parked
 		dead += c.Dead
 	}
-	v.Needs = needs(dead, v.Problems)
+	v.Needs = needs(dead, v.Problems, v.Refusal)
 	s.show(w, r, http.StatusOK, "overview", "Connections", v)
 }
 
@@ -120,6 +120,7 @@ func (s *Server) pageOverview(w http.ResponseWriter, r *http.Request) {
 type overviewView struct {
 	Connections []Connection
 	Problems    []Problem
+	Refusal     string // of the config as it was last read
 	Waiting     int
 	Needs       []need
 }
@@ -127,10 +128,13 @@ type overviewView struct {
 // need is something that waits for a person, and where it is shown.
 type need struct{ What, URL string }
 
-// notReady is where the overview lists what is not ready.
-const notReady = "#not-ready"
+// Where the overview lists what is not ready, and says why a config was refused.
+const (
+	notReady = "#not-ready"
+	refused  = "#refused"
+)
 
-func needs(dead int, problems []Problem) (out []need) {
+func needs(dead int, problems []Problem, refusal string) (out []need) {
 	if dead > 0 {
 		out = append(out, need{count(dead, "event") + " cannot succeed without you", "/dead"})
 	}
@@ -151,6 +155,9 @@ func needs(dead int, problems []Problem) (out []need) {
 	}
 	if itself {
 		out = append(out, need{"the bridge itself is not ready", notReady})
+	}
+	if refusal != "" {
+		out = append(out, need{"the config was refused and an older one is in force", refused})
 	}
 	return out
 }

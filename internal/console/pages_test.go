@@ -109,6 +109,24 @@ func TestOverview_ShowsEveryConnectionsStand(t *testing.T) {
 	}
 }
 
+func TestOverview_ShowsWhyAConfigWasRefused(t *testing.T) {
+	f := sample()
+	f.refusal = "bridge.yaml:7:5: unknown key “sweeep”\nbridge.yaml:9:1: <b>"
+	s, _ := serve(t, f, "")
+	body := ask(s, "GET", "/", "", asPage).Body.String()
+	for _, want := range []string{
+		`<a href="#refused">the config was refused and an older one is in force</a>`, `id="refused"`, "bridge.yaml:7:5: unknown key “sweeep”\nbridge.yaml:9:1: &lt;b&gt;",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %s", want)
+		}
+	}
+	f.refusal = ""
+	if body := ask(s, "GET", "/", "", asPage).Body.String(); strings.Contains(body, "refused") {
+		t.Error("it still speaks of a refusal")
+	}
+}
+
 // The line under what is not ready never says the opposite of it.
 func TestOverview_SaysThatSomebodyIsNeededWhileSomethingIsNotReady(t *testing.T) {
 	const none = "nothing needs you"
