@@ -276,7 +276,9 @@ func (a *App) Replay(ctx context.Context, seq uint64, again bool) error {
 
 // replay puts a settled event to work again: a dead one goes on with its frozen
 // change list, a done or skipped one is mapped anew with today's rules
-// (product.md › Replay).
+// (product.md › Replay). So is a dead one whose contact or lead was refused: of
+// its list nothing stands that others build on, and by now the client, or somebody
+// with the same phone, may have a contact and a lead (product.md §8.2).
 func replay(tx *store.Tx, seq uint64, again bool) error {
 	ev, err := tx.Event(seq)
 	if err != nil {
@@ -292,14 +294,18 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	case tx.Body(seq) == nil:
 		return &console.Conflict{Why: "its body was purged; there is nothing left to replay"}
 	}
-	if ev.State == event.Dead {
+	switch {
+	case ev.State != event.Dead:
+		ev.Frozen = false
+	case homeless(ev):
+		ev.Frozen = false
+		ev.Changes = slices.DeleteFunc(ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
+	default:
 		for i := range ev.Changes {
 			if ev.Changes[i].State == event.Dropped {
 				ev.Changes[i].State, ev.Changes[i].Error = event.Open, ""
 			}
 		}
-	} else {
-		ev.Frozen = false
 	}
 	ev.Detached = false
 	ev.State, ev.Reason, ev.Detail = event.Pending, "", "replayed by hand"
@@ -308,6 +314,16 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	ev.Again = again
 	ev.Replays++
 	return tx.Put(ev)
+}
+
+// homeless reports whether the contact or lead that the event was to make was not
+// made for certain: none of its changes is in doubt.
+func homeless(ev *event.Event) bool {
+	unmade := func(ch event.Change) bool {
+		return ch.Op == event.OpCreate && (ch.Target == event.OnContact || ch.Target == event.OnLead) && ch.State != event.Settled
+	}
+	doubtful := func(ch event.Change) bool { return ch.State == event.Sent }
+	return slices.ContainsFunc(ev.Changes, unmade) && !slices.ContainsFunc(ev.Changes, doubtful)
 }
 
 // Discard implements console.Backend.

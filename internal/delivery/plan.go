@@ -169,14 +169,21 @@ func (j *job) input() *mapping.Input {
 		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last,
 		Jivo: names{j.d.store, j.c.Name}, HasStage: j.hasStage,
 	}
-	if j.chat != nil {
+	replayed := j.ev.Replays > 0 // what it left behind itself must not hide what it says
+	if j.chat != nil && !replayed {
 		in.NotedTo = j.chat.NotedTo
 	}
 	if j.deal != nil && j.task == nil {
-		in.Last, in.Linked, in.Late = j.deal.Last, j.deal.LeadID != 0, j.late(j.deal.At)
+		in.Linked, in.Late = j.deal.LeadID != 0, j.late(j.deal.At)
+		if !replayed || j.deal.At != j.seq {
+			in.Last = j.deal.Last
+		}
 	}
 	if j.task != nil {
-		in.Last, in.Linked, in.Late = j.task.Last, j.task.AmoID != 0, j.late(j.task.At)
+		in.Linked, in.Late = j.task.AmoID != 0, j.late(j.task.At)
+		if !replayed || j.task.At != j.seq {
+			in.Last = j.task.Last
+		}
 	}
 	if j.msg.Kind == "call_event" {
 		in.Call = j.call()
