@@ -91,35 +91,42 @@ func TestBacklog_AnOperatorsVisitorIsTakenOutOfIt(t *testing.T) {
 	}
 }
 
-// In a long queue only so many operators can be served in time: these are, and the
-// others are answered at once, without a lead.
+// Where everybody has to be searched for, in a long queue as in none, only so many
+// operators can be served in time: these are, and the others are answered at once,
+// without a lead.
 func TestBacklog_NoOperatorWaitsInVain(t *testing.T) {
-	inLab(t, labSetup{amocrm: unsynced, conn: waited2s}, func(l *lab) {
-		l.backlog(1000)
-		var all sync.WaitGroup
-		var leads, atOnce atomic.Int32
-		for n := range 30 {
-			all.Go(func() {
-				switch took, lead := l.operator(n); {
-				case lead:
-					leads.Add(1)
-				case took < 100*time.Millisecond:
-					atOnce.Add(1)
-				default:
-					t.Errorf("operator %d waited %v in vain", n, took)
-				}
-			})
-		}
-		all.Wait()
-		if leads.Load() < 3 || leads.Load()+atOnce.Load() != 30 {
-			t.Errorf("%d saw a lead, %d were answered at once", leads.Load(), atOnce.Load())
-		}
-		if took, lead := l.operator(30); !lead {
-			t.Errorf("the next one was answered after %v without the lead", took)
-		}
-		l.settle(time.Hour)
-		l.verdict()
-	})
+	for backlog, least := range map[int]int32{0: 3, 100: 3, 1000: 3} {
+		inLab(t, labSetup{amocrm: unsynced, conn: waited2s}, func(l *lab) { servesInTime(l, backlog, least) })
+	}
+}
+
+func servesInTime(l *lab, backlog int, least int32) {
+	l.t.Helper()
+	l.backlog(backlog)
+	var all sync.WaitGroup
+	var leads, atOnce atomic.Int32
+	for n := range 30 {
+		all.Go(func() {
+			switch took, lead := l.operator(n); {
+			case lead:
+				leads.Add(1)
+			case took < 100*time.Millisecond:
+				atOnce.Add(1)
+			default:
+				l.t.Errorf("%d in the queue: operator %d waited %v in vain", backlog, n, took)
+			}
+		})
+	}
+	all.Wait()
+	if leads.Load() < least || leads.Load()+atOnce.Load() != 30 {
+		l.t.Errorf("%d in the queue: %d saw a lead, %d were answered at once", backlog, leads.Load(), atOnce.Load())
+	}
+	time.Sleep(time.Second)
+	if took, lead := l.operator(30); !lead {
+		l.t.Errorf("%d in the queue: the next one was answered after %v without the lead", backlog, took)
+	}
+	l.settle(time.Hour)
+	l.verdict()
 }
 
 // Leads whose people were looked for do not wait until everybody was.

@@ -24,8 +24,8 @@ import (
 // several. amoCRM names no limit (amocrm-api.md §4.6).
 const noteLimit = 10_000
 
-// seats is how many operators can be served within wait seconds though the queue is
-// long. Two requests of three are theirs; each visitor nobody knows takes two searches,
+// seats is how many operators can be served within wait seconds while others wait too.
+// Two requests of three are theirs; each visitor nobody knows takes two searches,
 // all of them one request with their leads, and the answers take a while.
 func seats(wait, rps float64) int {
 	const answers = 0.3
@@ -260,6 +260,8 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 			case acc.client.State().Paused || acc.keeper.Dict() == nil:
 				return 0
 			case long: // what takes longer than the wait, in groups of up to `batch`
+				return seats(wait, rps)
+			case !acc.keeper.Complete(): // those who come after this one are searched for too
 				return seats(wait, rps)
 			}
 			return math.MaxInt

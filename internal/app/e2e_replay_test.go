@@ -27,10 +27,18 @@ func (w *world) replayDead() {
 // what it held then: meanwhile the client has come again, or somebody with the phone.
 func TestE2E_ReplayOfARefusedChatDoublesNothing(t *testing.T) {
 	for name, between := range map[string]func(w *world, p *person){
-		"alone":             func(*world, *person) {},
-		"the client again":  func(w *world, p *person) { again := *p; again.Chat = 7660; w.tell(again.accepted()) },
-		"another client":    func(w *world, p *person) { other := *p; other.Number, other.Chat = 2199, 7661; w.tell(other.accepted()) },
-		"a contact by hand": func(w *world, p *person) { _, err := w.amo.CreateContact(cardOf{Phone: p.Phone}); w.manager(err); w.settle() },
+		"alone":            func(*world, *person) {},
+		"the client again": func(w *world, p *person) { again := *p; again.Chat = 7660; w.tell(again.accepted()) },
+		"another client": func(w *world, p *person) {
+			other := *p
+			other.Number, other.Chat = 2199, 7661
+			w.tell(other.accepted())
+		},
+		"a contact by hand": func(w *world, p *person) {
+			_, err := w.amo.CreateContact(cardOf{Phone: p.Phone})
+			w.manager(err)
+			w.settle()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, setup{})

@@ -24,13 +24,13 @@ type observer struct {
 const sayAgain = time.Hour
 
 // Unresolved implements delivery.Observer.
-func (o observer) Unresolved(connection, name string) {
+func (o observer) Unresolved(connection string, seq uint64, name string) {
 	n, say := o.names.add(connection, name, time.Now())
 	o.Metrics.Unresolved(connection, n)
 	if !say {
 		return
 	}
-	attrs := []any{slog.String("connection", connection)}
+	attrs := []any{slog.String("connection", connection), slog.Uint64("seq", seq)}
 	if o.stands(connection, name) {
 		attrs = append(attrs, slog.String("name", name))
 	}

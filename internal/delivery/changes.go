@@ -86,7 +86,7 @@ func (b *builder) warnings(ws []items.Warning) {
 	for _, w := range ws {
 		b.j.warn("%s", w.Text)
 		if w.Name != "" {
-			b.j.d.obs.Unresolved(b.j.c.Name, w.Name)
+			b.j.d.obs.Unresolved(b.j.c.Name, b.j.seq, w.Name)
 		}
 	}
 }

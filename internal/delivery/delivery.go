@@ -29,8 +29,9 @@ type Observer interface {
 	Settled(connection string, source event.Source, kind string, state event.State, seconds float64)
 	// InDoubt: a write whose answer was lost was looked up; outcome is found, missing or resent.
 	InDoubt(connection, outcome string)
-	// Unresolved: a name of the config that amoCRM does not have was needed.
-	Unresolved(connection, name string)
+	// Unresolved: an event needed a name of the config, or an agent's user, that
+	// amoCRM does not have.
+	Unresolved(connection string, seq uint64, name string)
 }
 
 // Hooks applies an amoCRM hook to the local knowledge. It makes no request.

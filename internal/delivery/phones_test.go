@@ -137,7 +137,7 @@ func TestPhones_LandedBeforeAKillAreReadFirst(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				ev.Frozen, ev.NextAt = true, time.Now().Add(time.Hour)
+				ev.Frozen, ev.NextAt = true, time.Now().Add(time.Minute)
 				ev.Changes = []event.Change{{Op: event.OpUpdate, Target: event.OnContact, EntityType: contacts, EntityID: cid, State: state}}
 				return tx.Put(ev)
 			})

@@ -284,7 +284,7 @@ func (o *watch) InDoubt(_, outcome string) {
 	defer o.mu.Unlock()
 	o.doubts = append(o.doubts, outcome)
 }
-func (o *watch) Unresolved(string, string) {}
+func (o *watch) Unresolved(string, uint64, string) {}
 
 // noHooks is delivery without amoCRM hooks.
 type noHooks struct{}

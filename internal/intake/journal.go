@@ -123,6 +123,9 @@ func (x *exchange) keep(in event.Incoming) (store.Appended, bool) {
 	x.stored, x.seq, x.repeat = true, at.Seq, at.Repeat
 	x.s.deps.Observer.Acked(x.source, time.Since(x.start))
 	x.s.deps.Observer.Received(x.connection, x.source, x.kindLabel())
+	if in.Event.State == event.Dead { // an alarm, as any other event's death (product.md §8.8); why may quote the body
+		x.s.deps.Log.Error("event dead", "connection", x.connection, "seq", at.Seq, "source", string(x.source), "reason", string(in.Event.Reason))
+	}
 	if state := storedAs(in.Event.State, at); state.Settled() {
 		x.s.deps.Observer.Settled(x.connection, x.source, x.kindLabel(), state, time.Since(x.start).Seconds())
 	}

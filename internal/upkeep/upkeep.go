@@ -74,6 +74,7 @@ type Keeper struct {
 	log   *slog.Logger
 
 	dict     atomic.Pointer[dict.Snapshot]
+	unread   atomic.Pointer[error] // why it could not be read
 	doubtful chan struct{}
 	loaded   chan struct{} // closed when the dictionary came for the first time
 	syncing  sync.Mutex    // one full pass over the contacts at a time
@@ -210,9 +211,15 @@ func (k *Keeper) dictionary(ctx context.Context) {
 				k.cfg.Changed()
 				close(k.loaded)
 			}
+		case ctx.Err() != nil: // the end is nobody's trouble
+			return
 		case k.dict.Load() == nil:
+			k.unread.Store(&err)
 			if wait == firstTry {
 				k.log.Warn("the account's dictionary cannot be read yet; events wait", "account", k.cfg.Host, "error", err)
+			}
+			if wait < lastTry && wait*2 >= lastTry { // a minute of tries
+				k.log.Error("the account's dictionary cannot be read; events wait", "account", k.cfg.Host, "error", err)
 			}
 			wait = min(wait*2, lastTry)
 		default:
@@ -223,6 +230,16 @@ func (k *Keeper) dictionary(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// Unread says why the dictionary could not be read, nil once it was or before the
+// first try has ended.
+func (k *Keeper) Unread() error {
+	err := k.unread.Load()
+	if err == nil || k.Dict() != nil {
+		return nil
+	}
+	return *err
 }
 
 // doubtfulAfter returns the channel that cuts the wait for the next refresh

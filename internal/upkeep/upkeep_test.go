@@ -1,7 +1,11 @@
 package upkeep
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +45,44 @@ func TestDictionary_IsTriedUntilItComes(t *testing.T) {
 			t.Error("it did not come")
 		}
 		equal(t, "told", b.told(), 1)
+	})
+}
+
+// What keeps events waiting is told: a warning at once, an alarm when it lasts, and
+// the cause where readyz is asked. The end of the process is no cause.
+func TestDictionary_SaysWhyItIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		var log bytes.Buffer
+		b.log = slog.New(slog.NewTextHandler(&log, nil))
+		b.err = errDown
+		stop := b.run()
+		pass(10 * time.Minute)
+		if err := b.Unread(); !errors.Is(err, errDown) {
+			t.Errorf("the cause is %v", err)
+		}
+		for level, want := range map[string]int{"WARN": 1, "ERROR": 1} {
+			equal(t, level, strings.Count(log.String(), "level="+level), want)
+		}
+		b.mu.Lock()
+		b.err = nil
+		b.mu.Unlock()
+		pass(time.Minute)
+		if err := b.Unread(); err != nil {
+			t.Errorf("it came, and the cause is %v", err)
+		}
+		stop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(c *Config) {
+			c.Load = func(ctx context.Context) (*dict.Snapshot, error) { <-ctx.Done(); return nil, ctx.Err() }
+		})
+		var log bytes.Buffer
+		b.log = slog.New(slog.NewTextHandler(&log, nil))
+		b.run()()
+		if log.Len() > 0 {
+			t.Errorf("a stop is told as trouble: %s", log.String())
+		}
 	})
 }
 

@@ -143,7 +143,7 @@ func TestLoadDictionary_StopsAtAnEmptyPageWhateverTheLinksSay(t *testing.T) {
 
 func TestLoadDictionary_UsersMayBeForbidden(t *testing.T) {
 	a := demoAccount()
-	a.fail = map[string]int{"/api/v4/users": 403, "/api/v4/leads/loss_reasons": 404}
+	a.fail = map[string]int{"/api/v4/users": 403, "/api/v4/leads/loss_reasons": 404, "/api/v4/companies/custom_fields": 403}
 	d, err := Load(context.Background(), a)
 	if err != nil {
 		t.Fatal(err)

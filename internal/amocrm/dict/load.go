@@ -141,7 +141,7 @@ func (d *Snapshot) loadUsers(ctx context.Context, c getter) error {
 		active := u.Rights.Active == nil || *u.Rights.Active
 		d.Users = append(d.Users, User{ID: u.ID, Name: u.Name, Email: u.Email, Active: active, Admin: u.Rights.Admin})
 	})
-	if lacksRight(status, err) {
+	if status == http.StatusNotFound || lacksRight(status, err) {
 		d.Users = nil
 		return nil
 	}
@@ -149,6 +149,9 @@ func (d *Snapshot) loadUsers(ctx context.Context, c getter) error {
 	return err
 }
 
+// loadFields takes a refusal of the companies' fields for an answer: a token without
+// the right to see companies writes no more of them than a name. The leads' and
+// contacts' must be read, for the markers are among them.
 func loadFields(ctx context.Context, c getter, entity string, into *[]Field) error {
 	type field struct {
 		ID       int64              `json:"id"`
@@ -159,10 +162,14 @@ func loadFields(ctx context.Context, c getter, entity string, into *[]Field) err
 		Computed bool               `json:"is_computed"`
 		Enums    lenient.Many[Enum] `json:"enums"`
 	}
-	_, err := eachPage(ctx, c, "/api/v4/"+entity+"/custom_fields", "custom_fields", func(f field) {
+	status, err := eachPage(ctx, c, "/api/v4/"+entity+"/custom_fields", "custom_fields", func(f field) {
 		*into = append(*into,
 			Field{ID: f.ID, Name: f.Name, Code: f.Code, Type: f.Type, Sort: f.Sort, Computed: f.Computed, Enums: f.Enums})
 	})
+	if entity == spelling.Companies && lacksRight(status, err) {
+		*into = nil
+		return nil
+	}
 	return err
 }
 
