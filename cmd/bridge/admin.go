@@ -78,8 +78,8 @@ func (a *admin) send(ctx context.Context, method, path, contentType string, body
 	if err != nil {
 		return nil, err
 	}
-	if token := a.cfg.Admin.Token.Reveal(); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	if token := a.cfg.Admin.Token; !token.IsZero() && !token.IsStandIn() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
@@ -99,6 +99,21 @@ func (a *admin) send(ctx context.Context, method, path, contentType string, body
 	return nil, a.refusal(resp)
 }
 
+// errTokenless says that a running bridge cannot be asked for want of its token.
+var errTokenless = errors.New("the running bridge wants admin.token, and the variable or file that this config takes it from is not there")
+
+// tokenless returns errTokenless if a bridge answers that wants a token which
+// this config has only a stand-in of.
+func (a *admin) tokenless(ctx context.Context) error {
+	if !a.cfg.Admin.Token.IsStandIn() || a.alive(ctx) != nil {
+		return nil
+	}
+	if _, err := a.Connections(ctx); errors.Is(err, errTokenless) {
+		return err
+	}
+	return nil
+}
+
 // refusal is the error an answer stands for.
 func (a *admin) refusal(resp *http.Response) error {
 	var said struct {
@@ -108,6 +123,8 @@ func (a *admin) refusal(resp *http.Response) error {
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said) // without words the status must do
 	text := cmp.Or(said.Error, resp.Status)
 	switch {
+	case resp.StatusCode == http.StatusUnauthorized && a.cfg.Admin.Token.IsStandIn():
+		return hinted{errTokenless, "run this where the bridge's secrets are, or stop the bridge first: its store asks for no token"}
 	case resp.StatusCode == http.StatusUnauthorized:
 		return hinted{errors.New("the running bridge refuses admin.token of this config"), "it was started with another one; send it SIGHUP, or restart it"}
 	case resp.StatusCode == http.StatusConflict:
@@ -290,7 +307,7 @@ func (a *admin) Import(ctx context.Context, connection string, lines []app.Impor
 		if len(lines) == 1 {
 			return n, hinted{
 				fmt.Errorf("one event of %d bytes is too large for the running bridge's admin listener", len(lines[0].Body)),
-				"stop the bridge and import again: what is in already is not doubled",
+				"stop the bridge and import again: what is in already is not doubled, but for lines that are no events",
 			}
 		}
 		half := len(lines) / 2

@@ -28,7 +28,7 @@ type backupCmd struct {
 // copy is read through before it takes its name, so that a file of that name is
 // always a whole one.
 func (c backupCmd) Run(e *env) error {
-	cfg, err := c.load()
+	cfg, err := c.loadForStore()
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ const lockPatience = 1500 * time.Millisecond
 // has no name any more. Whoever is turned away finds the new one when it tries
 // again.
 func (c compactCmd) Run(e *env) error {
-	cfg, err := c.load()
+	cfg, err := c.loadForStore()
 	if err != nil {
 		return err
 	}
@@ -180,22 +180,46 @@ func (c compactCmd) Run(e *env) error {
 	}
 	defer st.Close()
 	before := st.Size()
-	small := path + ".compact"
-	_ = os.Remove(small) // left behind by a compaction that was cut short
-	if err := store.Compact(path, small); err != nil {
-		return outside{err}
-	}
-	info, err := os.Stat(small)
+	after, err := shrink(path)
 	if err != nil {
-		return outside{err}
-	}
-	if err := os.Rename(small, path); err != nil {
 		return outside{err}
 	}
 	time.Sleep(lockPatience)
 	if c.JSON {
-		return printJSON(e.stdout, map[string]int64{"before": before, "after": info.Size()})
+		return printJSON(e.stdout, map[string]int64{"before": before, "after": after})
 	}
-	fmt.Fprintf(e.stdout, "%s: %s, was %s\n", path, size(info.Size()), size(before))
+	fmt.Fprintf(e.stdout, "%s: %s, was %s\n", path, size(after), size(before))
 	return nil
+}
+
+// shrink puts a smaller store in the place of one nobody writes to, and gives its
+// length. Who could open the old one can open the new one, whoever makes it;
+// where that cannot be, the old one stays.
+func shrink(path string) (length int64, err error) {
+	old, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	small := path + ".compact"
+	_ = os.Remove(small) // left behind by a compaction that was cut short
+	if err := store.Compact(path, small); err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(small)
+		}
+	}()
+	// The owner first: nobody but it gains anything by the mode.
+	if err := giveTo(small, old); err != nil {
+		return 0, err
+	}
+	if err := os.Chmod(small, old.Mode().Perm()); err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(small)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), os.Rename(small, path)
 }

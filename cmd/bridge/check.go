@@ -109,7 +109,11 @@ func goodConfig(cfg *config.Config) section {
 	for _, c := range cfg.Connections {
 		rules += len(c.Rules)
 	}
-	s.add(fine, "%s is good: %s, %s", cfg.File, plural(len(cfg.Connections), "connection"), plural(rules, "rule"))
+	if err := app.CheckTLS(cfg.TLS); err != nil {
+		s.add(wrong, "%v", err)
+	} else {
+		s.add(fine, "%s is good: %s, %s", cfg.File, plural(len(cfg.Connections), "connection"), plural(rules, "rule"))
+	}
 	for _, w := range cfg.Warnings {
 		f := s.add(doubt, "%s", w.Text)
 		f.File, f.Line, f.Col = w.File, w.Line, w.Col

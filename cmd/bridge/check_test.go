@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -122,5 +124,26 @@ func TestCheck_LooksSideBySideAndReportsInOrder(t *testing.T) {
 		if s.Connection != cfg.Connections[i].Name || len(s.Findings) != 1 || !strings.Contains(s.Findings[0].What, hosts[i%accounts]) || !strings.Contains(s.Findings[0].What, "unpaid") {
 			t.Errorf("section %d: %+v", i, s)
 		}
+	}
+}
+
+// A certificate that cannot be served is an error of the config, also where no
+// account is asked.
+func TestCheck_RefusesAPairThatCannotBeServed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	err := os.WriteFile(path, []byte(`tls: {cert: nowhere.pem, key: key.pem}
+connections:
+  shop:
+    jivo: {secret: jivo-secret-0123456789}
+    amocrm: {account: "http://127.0.0.1:1", token: long-lived-token}
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, bad strings.Builder
+	status := run(t.Context(), []string{"check", "--offline", "-c", path}, strings.NewReader(""), &out, &bad)
+	if status != exitWrong || !strings.Contains(out.String(), "tls.cert: open ") || strings.Contains(out.String(), "is good") {
+		t.Errorf("status %d, %s%s", status, out.String(), bad.String())
 	}
 }

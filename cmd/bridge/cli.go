@@ -22,6 +22,12 @@ type configFlag struct {
 
 func (f configFlag) load() (*config.Config, error) { return loadConfig(f.Config) }
 
+// loadForStore loads the config for a command that needs the store and no secret
+// of a connection: under a service manager they are there for the service only.
+func (f configFlag) loadForStore() (*config.Config, error) {
+	return config.LoadForStore(f.Config, vocabulary())
+}
+
 // pick loads the config and finds one connection of it.
 func (f configFlag) pick(name string) (*config.Config, *config.Connection, error) {
 	cfg, err := f.load()

@@ -61,8 +61,12 @@ func openDesk(ctx context.Context, cfg *config.Config, readOnly bool) (desk, err
 	}
 	if _, err := os.Stat(storePath(cfg)); errors.Is(err, fs.ErrNotExist) {
 		// The data folder may be another machine's, or a container's.
-		if a := newAdmin(cfg); a.serves(ctx) {
+		a := newAdmin(cfg)
+		if a.serves(ctx) {
 			return a, nil
+		}
+		if err := a.tokenless(ctx); err != nil {
+			return nil, err
 		}
 		if readOnly {
 			return nil, hinted{fmt.Errorf("there is no store at %s yet", storePath(cfg)), "`bridge run` makes it"}

@@ -62,7 +62,7 @@ func (c eventsListCmd) Run(e *env) error {
 	if c.Limit < 1 || c.Limit > 10_000 {
 		return usage{errors.New("--limit must be from 1 to 10000")}
 	}
-	cfg, err := c.load()
+	cfg, err := c.loadForStore()
 	if err != nil {
 		return err
 	}
@@ -134,10 +134,26 @@ func matches(it console.Item, f console.Filter) bool {
 		(f.Before == 0 || it.Seq < f.Before)
 }
 
+// whyLetters is how much of a dead event's why a list shows: `events show` has
+// all of it.
+const whyLetters = 60
+
+// inShort puts a text on one line and cuts it.
+func inShort(text string, letters int) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if r := []rune(text); len(r) > letters {
+		return strings.TrimSpace(string(r[:letters-1])) + "…"
+	}
+	return text
+}
+
 func printItems(w io.Writer, items []console.Item) error {
 	rows := [][]string{{"SEQ", "RECEIVED", "CONNECTION", "SOURCE", "KIND", "CLIENT", "STATE", "REASON"}}
 	for _, it := range items {
 		reason := string(it.Reason)
+		if it.State == event.Dead && it.Detail != "" {
+			reason = fmt.Sprintf("%s: %s", reason, inShort(it.Detail, whyLetters))
+		}
 		if n := len(it.Warnings); n > 0 {
 			reason = strings.TrimSpace(reason + " (" + plural(n, "warning") + ")")
 		}
@@ -247,7 +263,7 @@ func discardAll(ctx context.Context, d desk, f console.Filter) (n int, err error
 
 // moveEvents does something to events and says how many it were.
 func moveEvents(e *env, flag configFlag, asJSON bool, word string, move func(desk) (int, error)) error {
-	cfg, err := flag.load()
+	cfg, err := flag.loadForStore()
 	if err != nil {
 		return err
 	}

@@ -54,10 +54,10 @@ func (c importCmd) Run(e *env) error {
 	if more := i.counts.Unreadable - len(i.wrong); more > 0 {
 		fmt.Fprintf(e.stderr, "bridge: error: and %s more like these\n", plural(more, "line"))
 	}
-	const goOn = "import the file again to go on: what is in is not doubled"
+	goOn := "import the file again to go on: " + againMeans(i.counts)
 	switch {
 	case err == nil && i.counts.Unreadable > 0:
-		fmt.Fprintln(e.stderr, "bridge: hint: mend these lines and import the file again: what is in is not doubled")
+		fmt.Fprintf(e.stderr, "bridge: hint: mend these lines and import the file again: %s\n", againMeans(i.counts))
 		return ended{exitWrong}
 	case err == nil:
 		return nil
@@ -67,6 +67,15 @@ func (c importCmd) Run(e *env) error {
 		return hinted{outside{err}, "let the bridge work them first, then " + goOn}
 	}
 	return err
+}
+
+// againMeans says what importing the same file again does to what is in. A line
+// that is no event has nothing to be known again by.
+func againMeans(n app.ImportCounts) string {
+	if n.Unparsable == 0 {
+		return "what is in is not doubled"
+	}
+	return "what is in is not doubled, but each unparsable line becomes one more dead event"
 }
 
 // openInput opens a file, or standard input; written is when it was.

@@ -22,7 +22,7 @@ type eventsShowCmd struct {
 
 // Run prints the whole story of one event.
 func (c eventsShowCmd) Run(e *env) error {
-	cfg, err := c.load()
+	cfg, err := c.loadForStore()
 	if err != nil {
 		return err
 	}

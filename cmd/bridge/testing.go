@@ -29,7 +29,7 @@ func (testCmd) Help() string {
       expect:
         state: done
         rules: [a chat is a lead]
-        changes: [{op: create, target: lead, fields: {pipeline: Sales}}]
+        changes: [{op: create, target: lead, fields: {tags: [jivo]}}]
 
 No account, store or secret is needed. examples/README.md explains every key.`
 }

@@ -68,7 +68,8 @@ type App struct {
 	console *console.Server
 	compose *card.Composer
 	barrier *barrier
-	states  *states // of OAuth consents given out
+	states  *states      // of OAuth consents given out
+	certs   certificates // of the public listener; nil: it is plain
 
 	public, admin net.Listener
 	fatal         chan error
@@ -101,10 +102,13 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 			half.Close()
 		}
 	}()
+	if a.certs, err = newCertificates(cfg, opt.Log); err != nil {
+		return nil, err
+	}
 	reg := prometheus.NewRegistry()
 	a.metrics = console.NewMetrics(reg, opt.Version, jivo.Kinds())
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return nil, &store.OpenError{Path: filepath.Join(cfg.Data, StoreFile), Err: fmt.Errorf("data folder: %w", err)} // it knows the way out
+		return nil, &store.OpenError{Path: filepath.Join(cfg.Data, StoreFile), Kind: store.ErrFolder, Err: err} // it knows the way out
 	}
 	a.store, err = store.Open(store.Options{
 		Path: filepath.Join(cfg.Data, StoreFile), FreeSpace: uint64(cfg.Limits.FreeSpace), Logger: opt.Log,

@@ -25,6 +25,10 @@ func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
 	program, problems := mapping.Compile(conn.whole, conn.env(v))
 	conn.Program, conn.whole = program, nil
 	conn.report(r, problems)
+}
+
+// compileReply makes the lines of the operator's card; absent, they are built in.
+func (conn *Connection) compileReply(r *strict.Reader, v Vocabulary) {
 	if conn.Reply.CustomData == nil {
 		return
 	}
@@ -32,7 +36,8 @@ func (conn *Connection) compile(r *strict.Reader, v Vocabulary) {
 	for i, it := range conn.Reply.CustomData {
 		items[i] = mapping.ReplyItem(it)
 	}
-	conn.Reply.Lines, problems = mapping.CompileReply(items, conn.env(v))
+	lines, problems := mapping.CompileReply(items, conn.env(v))
+	conn.Reply.Lines = lines
 	conn.report(r, problems)
 }
 

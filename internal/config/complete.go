@@ -9,7 +9,7 @@ import (
 )
 
 // complete fills in what a connection's defaults take from other keys, warns
-// of what is legal and probably not meant, and compiles the rules.
+// of what is legal and probably not meant, and compiles the rules and the reply.
 func (conn *Connection) complete(r *strict.Reader, c *Config) {
 	at := "connections." + conn.Name
 	a := &conn.AmoCRM
@@ -36,6 +36,7 @@ func (conn *Connection) complete(r *strict.Reader, c *Config) {
 		conn.whole = conn.Rules
 		conn.compile(r, c.vocab)
 	}
+	conn.compileReply(r, c.vocab)
 }
 
 // advise warns of what works, and less well than it could.

@@ -368,6 +368,42 @@ func TestLoad_PathsStartAtTheFile(t *testing.T) {
 	}
 }
 
+// TestLoadForStore_OnlySecretsHaveStandIns: a path that stood in for another one
+// would be another store.
+func TestLoadForStore_OnlySecretsHaveStandIns(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write(t, filepath.Join(filepath.Dir(path), "empty"), "\n", 0o600)
+	unset := strings.NewReplacer("${JIVO_SECRET}", "${UNSET_BY_ALL}", "${AMOCRM_TOKEN}", "${file:empty}", "${AMOCRM_WEBHOOK_SECRET}", "path-${file:nowhere}").Replace(ten)
+	write(t, path, "admin: {token: known-token}\n"+unset, 0o600)
+	cfg, err := config.LoadForStore(path, vocabulary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := cfg.Connections[0]
+	if !conn.Jivo.Secrets[0].IsStandIn() || !conn.AmoCRM.Token.IsStandIn() || !conn.AmoCRM.WebhookSecrets[0].IsStandIn() {
+		t.Error("what is missing is not told from a secret")
+	}
+	if cfg.Admin.Token.IsStandIn() || cfg.Admin.Token.Reveal() != "known-token" {
+		t.Error("a secret that is there has a stand-in")
+	}
+	if _, err := config.Load(path, vocabulary()); err == nil {
+		t.Error("Load takes stand-ins")
+	}
+	for line, want := range map[string]string{
+		"data: ${UNSET_BY_ALL}\n":                      "data: environment variable UNSET_BY_ALL is not set",
+		"data: ${file:nowhere}\n":                      "data: file nowhere cannot be read: no such file or directory",
+		"admin: {token: \"${no name}\"}\n":             "names no environment variable",
+		"admin: {token: \"${UNSET_BY_ALL} spaced\"}\n": "white space",
+	} {
+		write(t, path, line+unset, 0o600)
+		_, err := config.LoadForStore(path, vocabulary())
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "stand-in") {
+			t.Errorf("%sgot %v, want %q", line, err, want)
+		}
+	}
+}
+
 func TestLoad_ErrorsAreProblemsOrSayTheFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.yaml")

@@ -13,14 +13,21 @@ import (
 // command finds the same store wherever it is started.
 //
 // The error is a *Problems if the file could be read.
-func Load(path string, v Vocabulary) (*Config, error) {
+func Load(path string, v Vocabulary) (*Config, error) { return load(path, v, false) }
+
+// LoadForStore is Load for who works with the store alone: a secret whose
+// variable or file is not there is a stand-in (Secret.IsStandIn). Everything else
+// is read as strictly.
+func LoadForStore(path string, v Vocabulary) (*Config, error) { return load(path, v, true) }
+
+func load(path string, v Vocabulary, standIns bool) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the config: %w", err)
 	}
 	base := filepath.Dir(path)
 	readFile := func(name string) ([]byte, error) { return os.ReadFile(under(base, name)) }
-	c, literal, problems := parse(path, data, os.LookupEnv, readFile, v)
+	c, literal, problems := parse(data, strict.Source{File: path, Getenv: os.LookupEnv, ReadFile: readFile, StandIns: standIns}, v)
 	if problems != nil {
 		return nil, problems
 	}
@@ -45,15 +52,13 @@ func under(base, path string) string {
 // ${NAME} and ${file:/path}. Paths are left as they are written. One of the two
 // results is nil.
 func Parse(name string, data []byte, getenv func(string) (string, bool), readFile func(string) ([]byte, error), v Vocabulary) (*Config, *Problems) {
-	c, _, problems := parse(name, data, getenv, readFile, v)
+	c, _, problems := parse(data, strict.Source{File: name, Getenv: getenv, ReadFile: readFile}, v)
 	return c, problems
 }
 
-func parse(
-	name string, data []byte, getenv func(string) (string, bool), readFile func(string) ([]byte, error), v Vocabulary,
-) (c *Config, literal bool, _ *Problems) {
-	r := strict.NewReader(strict.Source{File: name, Getenv: getenv, ReadFile: readFile})
-	c = newConfig(name, v)
+func parse(data []byte, from strict.Source, v Vocabulary) (c *Config, literal bool, _ *Problems) {
+	r := strict.NewReader(from)
+	c = newConfig(from.File, v)
 	r.Read(data, c.table(), "config")
 	if wrong := r.Problems(); wrong != nil {
 		return nil, false, wrong

@@ -111,6 +111,7 @@ type Item struct {
 	Attempts   int          `json:"attempts"`
 	Reason     event.Reason `json:"reason"`
 	Warnings   []string     `json:"warnings"`
+	Detail     string       `json:"detail"` // the reason in words; beyond product.md §4
 }
 
 // Page is one page of events. Next is the `before` of the next page, 0 when
@@ -121,10 +122,9 @@ type Page struct {
 }
 
 // Detail is the whole story of one event. Names beyond product.md §4 are
-// detail (the reason in words), account, chat and those inside the lists.
+// account, chat and those inside the lists.
 type Detail struct {
 	Item
-	Detail    string            `json:"detail"`
 	Account   string            `json:"account"` // for links to the contact and the lead
 	Chat      string            `json:"chat"`
 	Body      *string           `json:"body"` // null once it was purged
@@ -159,7 +159,7 @@ func NewItem(ev *event.Event) Item {
 	return Item{
 		Seq: ev.Seq, Connection: ev.Connection, Source: ev.Source, Kind: ev.Kind, State: ev.State,
 		Client: ev.Client, ReceivedAt: ev.ReceivedAt, SettledAt: stamp(ev.SettledAt), NextAt: stamp(ev.NextAt),
-		Attempts: ev.Attempts, Reason: ev.Reason, Warnings: list(ev.Warnings),
+		Attempts: ev.Attempts, Reason: ev.Reason, Warnings: list(ev.Warnings), Detail: ev.Detail,
 	}
 }
 
@@ -167,7 +167,7 @@ func NewItem(ev *event.Event) Item {
 // account is the connection's amoCRM address.
 func NewDetail(ev *event.Event, body []byte, account string) *Detail {
 	d := &Detail{
-		Item: NewItem(ev), Detail: ev.Detail, Account: account, Chat: ev.Chat,
+		Item: NewItem(ev), Account: account, Chat: ev.Chat,
 		Coercions: list(ev.Coercions), Rules: list(ev.Rules), Contact: ev.Contact, Lead: ev.Lead,
 		Changes: make([]Change, 0, len(ev.Changes)), Requests: list(ev.Requests),
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 )
 
 // Errors of a running store.
@@ -30,6 +31,9 @@ var (
 	ErrForeign = errors.New("not a store of the bridge")
 	ErrNewer   = errors.New("written by a newer version of the bridge")
 	ErrOlder   = errors.New("written by an older version of the bridge")
+	// ErrFolder says that the folder of the store is not there and cannot be
+	// made. Who makes it says so, not Open.
+	ErrFolder = errors.New("its folder cannot be made")
 )
 
 // OpenError says why a store file was refused. The file is as it was: the store
@@ -65,6 +69,10 @@ func (e *OpenError) Unwrap() []error {
 // Hint tells the way out, or is empty.
 func (e *OpenError) Hint() string {
 	switch {
+	case errors.Is(e, syscall.EROFS):
+		return "nothing can be written there: mount it writable; under systemd name the folder in StateDirectory= or ReadWritePaths="
+	case errors.Is(e, ErrFolder):
+		return e.folderHint()
 	case errors.Is(e, ErrLocked):
 		return "another bridge works on this file: stop it, or use its admin listener; two cannot share a store"
 	case errors.Is(e, ErrCorrupt):
@@ -81,4 +89,15 @@ func (e *OpenError) Hint() string {
 		return "start `bridge run` once to create it, or check `data` in the config"
 	}
 	return ""
+}
+
+// folderHint tells the way out where there is no folder for the store.
+func (e *OpenError) folderHint() string {
+	switch {
+	case errors.Is(e, fs.ErrPermission):
+		return "make the folder that `data` names yourself, so that it belongs to the user the bridge runs as"
+	case errors.Is(e, syscall.ENOTDIR), errors.Is(e, fs.ErrExist):
+		return "what stands at that path, or on the way there, is no folder: move it away, or check `data` in the config"
+	}
+	return "check `data` in the config: it names the folder that the store lives in"
 }

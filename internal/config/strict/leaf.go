@@ -2,6 +2,7 @@ package strict
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -261,6 +262,10 @@ func Size(dst *int64, low, high int64) Leaf {
 	}
 }
 
+// bareVariable is how shells write a variable. No secret is made so: it would be
+// sent as it stands.
+var bareVariable = regexp.MustCompile(`^(?:\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%)$`)
+
 // Confidential is a secret. check says what is wrong with it and must not quote it;
 // form is the check as a pattern.
 func Confidential(want, form string, set func(Secret), check func(value string) (complaint string)) Leaf {
@@ -268,6 +273,9 @@ func Confidential(want, form string, set func(Secret), check func(value string) 
 		Want: want, Kinds: TextKind, secret: true,
 		Shape: jsonschema.Schema{Type: "string", Pattern: form + "|" + Inserted},
 		Take: func(s Scalar) string {
+			if !s.Mixed && bareVariable.MatchString(s.Text) {
+				return "a variable without braces is taken as it stands; did you mean ${NAME}?"
+			}
 			if complaint := check(s.Text); complaint != "" {
 				return complaint
 			}

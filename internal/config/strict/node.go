@@ -324,7 +324,7 @@ func (l Leaf) read(r *Reader, n ast.Node, at Place) {
 
 // taken reports whether the value was read whole; if not, a problem says why.
 func (l Leaf) taken(r *Reader, n ast.Node, at Place) bool {
-	s, ok := r.scalar(n, l.Want, at)
+	s, ok := r.scalar(n, l, at)
 	if !ok {
 		return false
 	}

@@ -22,6 +22,9 @@ type Source struct {
 	// Builtin says that the text is no file of the user's: nothing read from it
 	// has a place.
 	Builtin bool
+	// StandIns says that a secret whose ${…} has nothing behind it is a stand-in
+	// (Secret.IsStandIn) and no problem.
+	StandIns bool
 }
 
 // Reader reads one text along a table of keys and collects every problem on
@@ -219,7 +222,7 @@ const (
 )
 
 // scalar reads a value that must be one; ok is false after a problem.
-func (r *Reader) scalar(n ast.Node, want string, at Place) (s Scalar, ok bool) {
+func (r *Reader) scalar(n ast.Node, l Leaf, at Place) (s Scalar, ok bool) {
 	s.Pos = r.startOf(n)
 	s.Content = s.Pos
 	switch v := n.(type) {
@@ -237,20 +240,20 @@ func (r *Reader) scalar(n ast.Node, want string, at Place) (s Scalar, ok bool) {
 	case *ast.BoolNode:
 		s.Kind, s.raw = BoolKind, v.Token.Value
 	case *ast.SequenceNode:
-		r.Problem(s.Pos, "%s: %s is expected, not a list", at.Name, want)
+		r.Problem(s.Pos, "%s: %s is expected, not a list", at.Name, l.Want)
 		return s, false
 	case *ast.MappingNode, *ast.MappingValueNode:
-		r.Problem(s.Pos, "%s: %s is expected, not a mapping", at.Name, want)
+		r.Problem(s.Pos, "%s: %s is expected, not a mapping", at.Name, l.Want)
 		return s, false
 	default: // .inf, .nan
-		r.Problem(s.Pos, "%s: %s is expected", at.Name, want)
+		r.Problem(s.Pos, "%s: %s is expected", at.Name, l.Want)
 		return s, false
 	}
 	r.fold(n, s)
 	if r.Builtin {
 		s.Content = Pos{} // a built-in text has no place in the file
 	}
-	s.Text, s.Mixed, ok = r.interpolate(s, at)
+	s.Text, s.Mixed, ok = r.interpolate(s, at, l.secret && r.StandIns)
 	if s.Mixed {
 		for i := range strings.Count(s.raw, "\n") + 1 {
 			r.mixed[s.Content.Line+i] = true
@@ -302,8 +305,8 @@ func (s Scalar) Show() string {
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // interpolate replaces ${NAME} and ${file:/path} and turns $${ into ${. What
-// comes in is not looked at again.
-func (r *Reader) interpolate(s Scalar, at Place) (text string, mixed, ok bool) {
+// comes in is not looked at again. With standIns, what is missing has a stand-in.
+func (r *Reader) interpolate(s Scalar, at Place, standIns bool) (text string, mixed, ok bool) {
 	var b strings.Builder
 	ok = true
 	for rest := s.raw; ; {
@@ -323,7 +326,10 @@ func (r *Reader) interpolate(s Scalar, at Place) (text string, mixed, ok bool) {
 			r.Problem(s.Pos, "%s: a ${ without its }; write $${ for the two characters themselves", at.Name)
 			return "", true, false
 		}
-		value, complaint := r.lookup(name)
+		value, missing, complaint := r.lookup(name)
+		if missing && standIns {
+			value, complaint = standIn, ""
+		}
 		if complaint != "" {
 			r.Problem(s.Pos, "%s: %s", at.Name, complaint)
 			ok = false
@@ -333,38 +339,39 @@ func (r *Reader) interpolate(s Scalar, at Place) (text string, mixed, ok bool) {
 	}
 }
 
-// lookup finds what ${name} stands for, or says why there is nothing.
-func (r *Reader) lookup(name string) (value, complaint string) {
+// lookup finds what ${name} stands for, or says why there is nothing. An empty
+// value is missing without a complaint: whether one will do is its key's matter.
+func (r *Reader) lookup(name string) (value string, missing bool, complaint string) {
 	if path, isFile := strings.CutPrefix(name, "file:"); isFile {
 		return r.fileValue(path)
 	}
 	if !envName.MatchString(name) {
-		return "", fmt.Sprintf("${%s} names no environment variable; write $${ for the two characters themselves", name)
+		return "", false, fmt.Sprintf("${%s} names no environment variable; write $${ for the two characters themselves", name)
 	}
 	value, ok := r.Getenv(name)
 	switch {
 	case !ok:
-		return "", fmt.Sprintf("environment variable %s is not set", name)
+		return "", true, fmt.Sprintf("environment variable %s is not set", name)
 	case !utf8.ValidString(value):
-		return "", fmt.Sprintf("environment variable %s is not UTF-8 text", name)
+		return "", false, fmt.Sprintf("environment variable %s is not UTF-8 text", name)
 	}
-	return value, ""
+	return value, value == "", ""
 }
 
-func (r *Reader) fileValue(path string) (value, complaint string) {
+func (r *Reader) fileValue(path string) (value string, missing bool, complaint string) {
 	if path == "" {
-		return "", "${file:} names no file"
+		return "", false, "${file:} names no file"
 	}
 	data, err := r.ReadFile(path)
 	if err != nil {
 		if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return "", fmt.Sprintf("file %s cannot be read: %v", path, err)
+		return "", true, fmt.Sprintf("file %s cannot be read: %v", path, err)
 	}
 	if !utf8.Valid(data) {
-		return "", fmt.Sprintf("file %s is not UTF-8 text", path)
+		return "", false, fmt.Sprintf("file %s is not UTF-8 text", path)
 	}
-	value = strings.TrimSuffix(string(data), "\n")
-	return strings.TrimSuffix(value, "\r"), ""
+	value = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	return value, value == "", ""
 }

@@ -3,6 +3,7 @@ package strict
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // hidden is what a Secret shows of itself, whoever asks.
@@ -30,6 +31,13 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether there is no value.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
+// standIn stands for what a secret is made of and was not there
+// (Source.StandIns). It passes for a secret of any kind.
+const standIn = "stand-in-for-a-secret-of-the-config"
+
+// IsStandIn reports whether the value was not to be had (Source.StandIns).
+func (s Secret) IsStandIn() bool { return strings.Contains(s.Reveal(), standIn) }
 
 // Equal reports whether both hold the same value. It is meant for comparing
 // settings, not for authenticating: it takes no constant time.

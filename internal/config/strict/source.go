@@ -139,6 +139,10 @@ var blockLine = regexp.MustCompile(`^(\s*(?:- +)*(?:([\w.-]+|"[^"]*"|'[^']*'): +
 // stepOver reports a YAML error. If missing quotes explain it, the value is
 // blanked, so that reading can go on, and its line takes no other problem.
 func (r *Reader) stepOver(s *slip) bool {
+	if white := r.misplaced(s); white != nil && len(r.blanked) == 0 {
+		r.Problem(white.Pos, "%s", white.what)
+		return false
+	}
 	var parts []string
 	if s.Line <= len(r.lines) {
 		parts = blockLine.FindStringSubmatch(r.lines[s.Line-1])
@@ -151,16 +155,53 @@ func (r *Reader) stepOver(s *slip) bool {
 		return false
 	}
 	hint := quoteHint
+	template := unquoted(parts[2], parts[3])
 	switch {
 	case strings.ContainsAny(parts[3][:1], "[{") && !strings.Contains(parts[3], "{{") && strings.Contains(parts[3], "${"):
 		hint = "inside [ ] and { } a ${…} must be in quotes"
-	case parts[2] != "" && (strings.Contains(parts[3], "{{") || !strings.ContainsAny(parts[3][:1], "[{")):
+	case template != "":
+		hint += ": write " + template
+	case parts[2] != "" && !strings.ContainsAny(parts[3][:1], "[{"):
 		hint += fmt.Sprintf(": write %s: '…'", parts[2])
 	}
 	r.Problem(s.Pos, "%s; %s", s.what, hint)
 	r.blanked[s.Line] = true
 	r.lines[s.Line-1] = parts[1] + "''"
 	return true
+}
+
+// flowPart is what matters for finding a template in a value: a key, a text in
+// quotes, a template, a bracket or brace.
+var flowPart = regexp.MustCompile(`(?:"[^"]*"|'[^']*'|[^\s,:{}\[\]"'][^,:{}\[\]"']*): +|"[^"]*"|'[^']*'|\{\{|[{}\[\]]`)
+
+// unquoted finds the first template without quotes in a line's value and shows how
+// its key is written with them, "" if there is none or it has no key. In a flow
+// mapping that is the innermost key.
+func unquoted(key, value string) (form string) {
+	var keys, brackets []string // around the place reached; keys has one more
+	keys = append(keys, key)
+	for _, part := range flowPart.FindAllString(value, -1) {
+		last := len(keys) - 1
+		switch {
+		case part == "{{":
+			switch {
+			case keys[last] == "":
+				return ""
+			case last > 0 && brackets[last-1] == "[":
+				return keys[last] + ": ['…']"
+			}
+			return keys[last] + ": '…'"
+		case part == "{" || part == "[":
+			keys, brackets = append(keys, keys[last]), append(brackets, part)
+		case part == "}" || part == "]":
+			if last > 0 {
+				keys, brackets = keys[:last], brackets[:last-1]
+			}
+		case strings.HasSuffix(part, " ") && (last > 0 || key == ""): // else it is text with a colon
+			keys[last] = strings.TrimRight(part, ": ")
+		}
+	}
+	return ""
 }
 
 // wantsQuotes reports whether a value looks like an expression or a template

@@ -9,6 +9,10 @@ import (
 	"path/filepath"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"github.com/jivo-amocrm/bridge/internal/config"
 )
 
 // File is a *.test.yaml file; examples/README.md explains it.
@@ -17,6 +21,8 @@ type File struct {
 	Connection string  `yaml:"connection"` // may be left out where there is one only
 	Account    Account `yaml:"account"`
 	Cases      []Case  `yaml:"cases"`
+
+	tree *ast.File // for the places of what is wrong in it
 }
 
 // Account is what the amoCRM account has beside the names that the config itself
@@ -156,7 +162,10 @@ func Read(path string) (*File, error) {
 	}
 	f := &File{Path: path}
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(f); err != nil {
-		return nil, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, false))
+		return nil, misread(path, err)
+	}
+	if f.tree, err = parser.ParseBytes(data, 0); err != nil {
+		return nil, misread(path, err)
 	}
 	if len(f.Cases) == 0 {
 		return nil, fmt.Errorf("%s: it has no cases", path)
@@ -174,4 +183,14 @@ func Read(path string) (*File, error) {
 		seen[c.Name] = true
 	}
 	return f, nil
+}
+
+// misread gives an error of the YAML library its place in the file.
+func misread(path string, err error) error {
+	var wrong yaml.Error
+	if !errors.As(err, &wrong) || wrong.GetToken() == nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	at := wrong.GetToken().Position
+	return &config.Problems{List: []config.Problem{{File: path, Line: at.Line, Col: at.Column, Text: wrong.GetMessage()}}}
 }

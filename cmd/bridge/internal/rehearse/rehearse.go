@@ -181,4 +181,4 @@ type silent struct{}
 
 func (silent) Settled(string, event.Source, string, event.State, float64) {}
 func (silent) InDoubt(string, string)                                     {}
-func (silent) Unresolved(string, string)                                  {}
+func (silent) Unresolved(string, uint64, string)                          {}

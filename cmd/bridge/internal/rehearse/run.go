@@ -23,8 +23,12 @@ type Outcome struct {
 }
 
 // Run runs the cases of a file on a connection, each from the beginning. Its
-// error says that the file itself is wrong.
+// error says that the file itself is wrong; of names that nothing has, it is a
+// *config.Problems with all of them.
 func (f *File) Run(ctx context.Context, cfg *config.Config, conn *config.Connection) ([]Outcome, error) {
+	if err := f.check(conn); err != nil {
+		return nil, err
+	}
 	var out []Outcome
 	for _, c := range f.Cases {
 		dict, err := Names(conn, f.Account)

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jivo-amocrm/bridge/internal/console"
+	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/store"
+)
+
+// Replay implements console.Backend.
+func (a *App) Replay(ctx context.Context, seq uint64, again bool) error {
+	return a.store.Update(ctx, func(tx *store.Tx) error { return replay(tx, seq, again) })
+}
+
+// replay puts a settled event to work again: a dead one goes on with its frozen
+// change list, a done or skipped one is mapped anew with today's rules
+// (product.md › Replay). So is a dead one whose contact or lead was refused: of
+// its list nothing stands that others build on, and by now the client, or somebody
+// with the same phone, may have a contact and a lead (product.md §8.2).
+func replay(tx *store.Tx, seq uint64, again bool) error {
+	ev, err := tx.Event(seq)
+	if err != nil {
+		return notFound(err)
+	}
+	switch {
+	case !ev.State.Settled():
+		return &console.Conflict{Why: "the event is " + string(ev.State) + " already"}
+	case ev.Reason == event.Duplicate:
+		return &console.Conflict{Why: "it is a repeat (" + ev.Detail + "); replay the first one"}
+	case ev.Reason == event.Forgotten:
+		return &console.Conflict{Why: "its person was forgotten; there is nothing left to replay"}
+	case tx.Body(seq) == nil:
+		return &console.Conflict{Why: "its body was purged; there is nothing left to replay"}
+	}
+	switch {
+	case ev.State != event.Dead:
+		ev.Frozen = false
+	case homeless(ev):
+		ev.Frozen = false
+		ev.Changes = slices.DeleteFunc(ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
+	default:
+		for i := range ev.Changes {
+			if ev.Changes[i].State == event.Dropped {
+				ev.Changes[i].State, ev.Changes[i].Error = event.Open, ""
+			}
+		}
+	}
+	ev.Detached = false
+	ev.State, ev.Reason, ev.Detail = event.Pending, "", "replayed by hand"
+	ev.Attempts, ev.Waited, ev.Overdue = 0, 0, false
+	ev.NextAt, ev.SettledAt = time.Now(), time.Time{}
+	ev.Again = again
+	ev.Replays++
+	return tx.Put(ev)
+}
+
+// homeless reports whether the contact or lead that the event was to make was not
+// made for certain: none of its changes is in doubt.
+func homeless(ev *event.Event) bool {
+	unmade := func(ch event.Change) bool {
+		return ch.Op == event.OpCreate && (ch.Target == event.OnContact || ch.Target == event.OnLead) && ch.State != event.Settled
+	}
+	doubtful := func(ch event.Change) bool { return ch.State == event.Sent }
+	return slices.ContainsFunc(ev.Changes, unmade) && !slices.ContainsFunc(ev.Changes, doubtful)
+}
+
+// Discard implements console.Backend.
+func (a *App) Discard(ctx context.Context, seq uint64) error {
+	return a.store.Update(ctx, func(tx *store.Tx) error {
+		ev, err := tx.Event(seq)
+		if err != nil {
+			return notFound(err)
+		}
+		if ev.State != event.Dead {
+			return &console.Conflict{Why: "only dead events can be discarded; this one is " + string(ev.State)}
+		}
+		ev.State, ev.Reason, ev.Detail = event.Skipped, event.Discarded, "discarded by hand; it was dead: "+string(ev.Reason)
+		return tx.Put(ev)
+	})
+}
+
+// replaySlice is how many events one commit of a bulk replay takes.
+const replaySlice = 200
+
+// ReplayAll implements console.Backend.
+func (a *App) ReplayAll(ctx context.Context, f console.ReplayFilter) (int, error) {
+	total := 0
+	filter := store.Filter{Connection: f.Connection, State: f.State, Reason: f.Reason, Limit: replaySlice}
+	for {
+		var evs []*event.Event
+		var next uint64
+		err := a.store.View(func(tx *store.Tx) (err error) {
+			evs, next, err = tx.Events(filter)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+		n := 0
+		err = a.store.Update(ctx, func(tx *store.Tx) error {
+			n = 0
+			for _, ev := range evs {
+				err := replay(tx, ev.Seq, f.Again)
+				var conflict *console.Conflict
+				if errors.As(err, &conflict) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		total += n
+		if err != nil || next == 0 {
+			return total, err
+		}
+		filter.Before = next
+	}
+}
