@@ -32,11 +32,11 @@ powercut: ## N3: ten thousand states a power cut may leave the store in (needs s
 SEEDS ?= 10000
 FIRST ?= 1
 
-sim: ## N7: ten thousand seeds of the simulation, interleaving pinned; one again, exactly: make sim FIRST=270 SEEDS=1
+sim: ## N7: ten thousand seeds of the simulation, interleaving pinned; one again, exactly: make sim FIRST=270 SEEDS=1; with deaths and replays: SIM=-sim.dead
 	@overlay=$$(mktemp -d) && trap 'rm -rf "$$overlay"' EXIT && \
 	go test ./internal/app -run TestSim_Overlay -sim.overlay "$$overlay" && \
 	GOEXPERIMENT=norandomizedheapbase64 go test -overlay "$$overlay/overlay.json" ./internal/app -run 'TestFault_Simulation$$' \
-		-sim.each -sim.first $(FIRST) -sim.seeds $(SEEDS) -timeout 6h -v
+		-sim.each -sim.first $(FIRST) -sim.seeds $(SEEDS) $(SIM) -timeout 6h -v
 
 day: ## L8: 24 simulated hours at five events a second, no growth
 	go test ./internal/app -run TestDay -day.span 24h -timeout 3h -v

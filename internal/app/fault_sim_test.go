@@ -24,6 +24,7 @@ var (
 	simFirst = flag.Uint64("sim.first", 1, "the first of them; a failing seed is played again by itself")
 	simOpen  = flag.Bool("sim.open", true, "also play deals and tasks of clients nobody has described yet")
 	simEach  = flag.Bool("sim.each", false, "play each seed in a process of its own, as many at once as there are processors")
+	simDead  = flag.Bool("sim.dead", false, "also have amoCRM refuse things for a while; what died of it is replayed at the end")
 	simTrace = flag.String("sim.trace", "", "a file that every request, answer and ending of the seeds is written to")
 )
 
@@ -50,10 +51,23 @@ func TestFault_Simulation(t *testing.T) {
 	}
 	var sum played
 	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { sum.add(playSeed(t, seed)) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { sum.add(playSeed(t, seed, *simDead)) })
 		collect()
 	}
 	t.Logf("%d seeds from %d on: %s", sum.seeds, *simFirst, sum)
+}
+
+// Events die of what amoCRM refuses for a while, others of their clients come after
+// them, and a replay of all brings each to its one place (product.md §8.2).
+func TestFault_SimulationOfReplays(t *testing.T) {
+	seeds := uint64(12)
+	if underRace || testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed+1), func(t *testing.T) { playSeed(t, seed+1, true) })
+		collect()
+	}
 }
 
 // collect frees what the seeds before have left, now and then.
@@ -100,9 +114,10 @@ func steps(rnd *rand.Rand) int {
 	return 60 + rnd.IntN(40)
 }
 
-func playSeed(t *testing.T, seed uint64) (p played) {
+// playSeed plays one seed; with refusals, things are refused, die and are replayed.
+func playSeed(t *testing.T, seed uint64, refusals bool) (p played) {
 	rnd := rand.New(rand.NewPCG(seed, 7))
-	s := &sim{seed: seed, rnd: rnd, rps: 1 + rnd.IntN(7), once: map[string]string{}, taken: map[string]bool{}}
+	s := &sim{seed: seed, refuses: refusals, rnd: rnd, rps: 1 + rnd.IntN(7), once: map[string]string{}, taken: map[string]bool{}}
 	set := labSetup{
 		conn:    "agents: {\"*\": anna@example.com}\npark: 2h\n",
 		top:     "retention: {events: 400d, bodies: 400d, dead: 400d}\n",
@@ -145,22 +160,24 @@ func playSeed(t *testing.T, seed uint64) (p played) {
 
 // sim is one play.
 type sim struct {
-	l       *lab
-	seed    uint64
-	rps     int
-	rnd     *rand.Rand // of the present step
-	began   time.Time
-	planned time.Duration // since began, had nothing taken time but the pauses of the plan
-	clock   sync.Mutex    // guards the two below: amoCRM reads them while it answers
-	ahead   time.Duration // amoCRM's clock, of the bridge's
-	still   time.Time     // where amoCRM's clock stands while it does not go
-	people  []*simPerson
-	said    []utterance // everything that may be said again
-	serial  int         // of what must stand once
-	posting sync.WaitGroup
-	courier courierDoor
-	trace   trace
-	late    atomic.Int64 // how long the next write is on its way, given up by its sender meanwhile
+	l        *lab
+	seed     uint64
+	refuses  bool // amoCRM does, now and then
+	rps      int
+	rnd      *rand.Rand // of the present step
+	began    time.Time
+	planned  time.Duration // since began, had nothing taken time but the pauses of the plan
+	clock    sync.Mutex    // guards the two below: amoCRM reads them while it answers
+	ahead    time.Duration // amoCRM's clock, of the bridge's
+	still    time.Time     // where amoCRM's clock stands while it does not go
+	people   []*simPerson
+	said     []utterance // everything that may be said again
+	serial   int         // of what must stand once
+	posting  sync.WaitGroup
+	courier  courierDoor
+	trace    trace
+	refusals []*emulator.Injected
+	late     atomic.Int64 // how long the next write is on its way, given up by its sender meanwhile
 
 	mu      sync.Mutex
 	taken   map[string]bool   // bodies that were acknowledged
@@ -195,6 +212,10 @@ func (s *sim) rest(d time.Duration) {
 }
 
 func (s *sim) step() {
+	if s.refuses && s.rnd.IntN(5) == 0 {
+		s.refusal()
+		return
+	}
 	switch n := s.rnd.IntN(40); {
 	case n < 18:
 		s.talk()
@@ -446,6 +467,16 @@ func (s *sim) fault() {
 	f.Times = 1 + s.rnd.IntN(3)
 	s.note("fault %s %s %s ×%d", f.Kind, f.Method, f.PathPrefix, f.Times)
 	s.l.amo.Inject(f)
+}
+
+// refusal has amoCRM refuse some writes, for no reason that an item could be mended
+// by: those events die, and others of their clients come after them.
+func (s *sim) refusal() {
+	f := emulator.Fault{Kind: emulator.GiveStatus, Status: http.StatusBadRequest, Times: 1 + s.rnd.IntN(12)}
+	f.Method = []string{"POST", "POST", "POST", "PATCH"}[s.rnd.IntN(4)]
+	f.PathPrefix = []string{"/api/v4/leads/complex", "/api/v4/leads/complex", "/api/v4/", "/api/v4/leads/notes", "/api/v4/contacts", "/api/v4/tasks"}[s.rnd.IntN(6)]
+	s.note("refusal of %s %s ×%d", f.Method, f.PathPrefix, f.Times)
+	s.refusals = append(s.refusals, s.l.amo.Inject(f))
 }
 
 const latest = 18 * time.Second // is a write at most: within both look-ups (docs/proof.md, residual cases)
