@@ -80,6 +80,11 @@ func (c eventsListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if len(page.Events) == 0 && f.Connection != "" { // one that was removed from the config would have some
+		if _, err := connectionOf(cfg, f.Connection); err != nil {
+			return err
+		}
+	}
 	if c.JSON {
 		return printJSON(e.stdout, page)
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,7 +32,7 @@ func (c runCmd) Run(e *env) error {
 	for _, w := range cfg.Warnings {
 		log.Warn(w.String())
 	}
-	if err := dataFolder(cfg); err != nil {
+	if err := cmp.Or(dataFolder(cfg), app.CheckTLS(cfg.TLS)); err != nil {
 		return err
 	}
 	// Before the listeners open: who sees them may send a signal at once, and
@@ -54,7 +57,7 @@ func (c runCmd) Run(e *env) error {
 		},
 	})
 	if err != nil {
-		return outside{err}
+		return outside{withListenHint(err)}
 	}
 	defer a.Close()
 	a.ServeCommands()
@@ -62,6 +65,17 @@ func (c runCmd) Run(e *env) error {
 		return outside{err}
 	}
 	return nil
+}
+
+// withListenHint adds a way out to the error of a listener that cannot be had.
+func withListenHint(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hinted{err, "another process listens there: is a bridge running already? `ss -ltnp` tells"}
+	case errors.Is(err, syscall.EACCES) && errors.As(err, new(*net.OpError)):
+		return hinted{err, "a port below 1024 takes CAP_NET_BIND_SERVICE, which deploy/systemd gives; or listen behind a proxy"}
+	}
+	return err
 }
 
 // newLog makes the log as the config wants it; colours only for a terminal.

@@ -79,6 +79,8 @@ func (a *App) row(r *connection) console.Connection {
 		c.State, c.PauseReason = console.ConnectionPaused, string(s.Reason)
 	case r.refused != nil:
 		c.State, c.PauseReason = console.ConnectionPaused, "another_account"
+	case !r.known:
+		c.State, c.PauseReason = console.ConnectionPaused, "no_dictionary" // nothing is sent before it was read
 	}
 	if s.Paused && !s.Until.IsZero() {
 		c.PausedUntil = &s.Until

@@ -305,6 +305,33 @@ func TestFault_ReloadKeepsASharedAccount(t *testing.T) {
 	})
 }
 
+// Before the account's names could be read nothing is sent: the connection is shown
+// as paused, readyz says why, and a chat waits; then all goes on by itself.
+func TestFault_AccountThatCannotBeReadSaysWhy(t *testing.T) {
+	inLab(t, labSetup{amocrm: "sweep: 3m\n"}, func(l *lab) {
+		l.stop()
+		l.text = replaceOnce(l.text, "  "+e2eName+":\n", "  anew:\n") // no dictionary of it is known
+		forbidden := l.amo.Inject(emulator.Fault{PathPrefix: "/api/v4/leads/pipelines", Kind: emulator.GiveStatus, Status: http.StatusForbidden, Times: 1000})
+		l.start()
+		time.Sleep(10 * time.Minute)
+		problems := l.app.Ready(l.t.Context())
+		if len(problems) != 1 || !strings.Contains(problems[0].What, "dictionary was not read yet: read pipelines: amocrm: ") {
+			l.t.Errorf("readyz says %v", problems)
+		}
+		state := func(want, why string) {
+			l.t.Helper()
+			conns, err := l.app.Connections(l.t.Context())
+			if err != nil || conns[0].Name != "anew" || conns[0].State != want || conns[0].PauseReason != why {
+				l.t.Errorf("%v, the connection is %+v", err, conns)
+			}
+		}
+		state("paused", "no_dictionary")
+		forbidden.Remove()
+		l.ready()
+		state("ok", "")
+	})
+}
+
 // hanging is a way on which writes never come to an end by themselves.
 type hanging struct{ http.RoundTripper }
 
