@@ -39,7 +39,7 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	switch {
 	case ev.State != event.Dead:
 		ev.Frozen = false
-	case homeless(ev):
+	case ev.Unmade():
 		ev.Frozen = false
 		ev.Changes = slices.DeleteFunc(ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
 	default:
@@ -56,16 +56,6 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	ev.Again = again
 	ev.Replays++
 	return tx.Put(ev)
-}
-
-// homeless reports whether the contact or lead that the event was to make was not
-// made for certain: none of its changes is in doubt.
-func homeless(ev *event.Event) bool {
-	unmade := func(ch event.Change) bool {
-		return ch.Op == event.OpCreate && (ch.Target == event.OnContact || ch.Target == event.OnLead) && ch.State != event.Settled
-	}
-	doubtful := func(ch event.Change) bool { return ch.State == event.Sent }
-	return slices.ContainsFunc(ev.Changes, unmade) && !slices.ContainsFunc(ev.Changes, doubtful)
 }
 
 // Discard implements console.Backend.

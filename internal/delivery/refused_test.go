@@ -35,6 +35,7 @@ func (y *yard) revived(seq uint64) {
 			}
 		}
 		ev.State, ev.Reason, ev.Detached, ev.NextAt = event.Pending, "", false, time.Now()
+		ev.Attempts, ev.Waited, ev.Replays = 0, 0, ev.Replays+1
 		return tx.Put(ev)
 	})
 }
@@ -184,5 +185,46 @@ func TestMergeReplay_WhatWasRefusedIsTriedAgainOrToldOf(t *testing.T) {
 		if end := j.finished(); !isFinished(end) {
 			t.Errorf("%s %s: ends %+v", ch.Op, ch.Target, end)
 		}
+	}
+}
+
+// What was given up while its lead was in doubt held nobody up, and its client has
+// come to another lead since: it finds that one once it is clear that its own is not
+// there.
+func TestReplay_OfWhatWasGivenUpInDoubtFindsTheLeadOfToday(t *testing.T) {
+	for _, lands := range []bool{false, true} {
+		inBubble(t, func(c *Connection) { c.GiveUp = time.Minute }, func(t *testing.T, y *yard) {
+			lost := func(w amocrm.Write) error {
+				if w.Endpoint != amocrm.ComplexLeads {
+					return nil
+				}
+				return &amocrm.InDoubt{Trouble: amocrm.Unreachable, SentAt: time.Now(), Own: true}
+			}
+			y.crm.before = lost
+			y.run()
+			seq := y.post(chat("chat_accepted", 1, ""))
+			for y.event(seq).State == event.Pending {
+				pass(time.Second)
+				if ev := y.event(seq); lands && ev.Waited > 45*time.Second {
+					y.crm.set(func() { y.crm.before, y.crm.after = nil, lost })
+				}
+			}
+			if ev := y.is(seq, event.Dead, event.GaveUp); ev.Changes[0].State != event.Sent {
+				t.Fatalf("not in doubt: %+v", ev.Changes)
+			}
+			made := y.crm.made()
+			y.crm.set(func() { y.crm.before, y.crm.after = nil, nil })
+			if !lands {
+				pass(time.Second)
+				y.post(strings.Replace(chat("chat_accepted", 1, ""), `"k1"`, `"k9"`, 1)) // the client again
+				pass(time.Minute)
+				made++
+			}
+			equal(t, "leads before", y.crm.made(), made)
+			y.revived(seq)
+			pass(time.Hour)
+			y.is(seq, event.Done, "")
+			equal(t, "leads", y.crm.made(), 1)
+		})
 	}
 }
