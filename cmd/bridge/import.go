@@ -26,7 +26,11 @@ type importCmd struct {
 // Run feeds saved webhooks to a connection. What arrived before is not doubled,
 // and a state older than what came since is skipped as stale.
 func (c importCmd) Run(e *env) error {
-	cfg, conn, err := c.pick(c.Connection)
+	cfg, err := c.loadForStore()
+	if err != nil {
+		return err
+	}
+	conn, err := connectionOf(cfg, c.Connection)
 	if err != nil {
 		return err
 	}
