@@ -49,7 +49,8 @@ func (j *job) resolveDoubt(ctx context.Context, i int) event.Ending {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	if found && j.crossed(j.ev.Changes[i]) {
+	// What an equal one's answer tells may be written down between the two: it is taken then.
+	if found && (j.crossed(j.ev.Changes[i]) || !isCore(j.ev.Changes[i]) && j.taken(res.ID, j.ev.Changes[i])) {
 		return event.Snooze{Until: time.Now().Add(shortest), Why: "an answer was lost, and an equal one is on its way; it will be looked up again"}
 	}
 	if found {
