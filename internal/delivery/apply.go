@@ -250,18 +250,18 @@ func (j *job) inDoubt(idx []int, d *amocrm.InDoubt) {
 	j.ev.Frozen = true
 }
 
-// doubtContact has a contact read before anybody else writes to it, if an update of
-// it is in doubt: phones and e-mails are written as a whole, and one that it may
-// have brought would be taken away. The caller holds j.mu.
+// doubtContact keeps everybody else from writing to a contact while an update of it
+// is in doubt (outlast), and has it read before: phones and e-mails are written as a
+// whole, so the one would take away what the other brings. The caller holds j.mu.
 func (j *job) doubtContact(ch event.Change) {
 	if ch.Op != event.OpUpdate || ch.Target != event.OnContact {
 		return
 	}
-	j.effects = append(j.effects, func(tx *store.Tx) error { return j.dirtyContact(tx, ch.EntityID) })
+	j.effects = append(j.effects, func(tx *store.Tx) error { return j.doubtCard(tx, ch.EntityID) })
 }
 
-func (j *job) dirtyContact(tx *store.Tx, contactID int64) error {
-	return j.contactCards(tx, contactID, func(c *event.ContactCard) { c.Contact.ID, c.Dirty = contactID, true })
+func (j *job) doubtCard(tx *store.Tx, contactID int64) error {
+	return j.contactCards(tx, contactID, func(c *event.ContactCard) { c.Contact.ID, c.Dirty, c.Doubt = contactID, true, j.seq })
 }
 
 // refuse gives changes up for good: the event is dead until somebody replays it.

@@ -104,6 +104,9 @@ func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
 // is not settled: it holds no lock between attempts, and amoCRM's search does not
 // know of it yet.
 func (j *job) wait(i int) event.Ending {
+	if end := j.outlast(j.ev.Changes[i]); end != nil {
+		return end
+	}
 	if j.ev.Frozen || !j.createsContact(i) {
 		return nil
 	}
@@ -125,6 +128,34 @@ func (j *job) wait(i int) event.Ending {
 	}
 	if waits {
 		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another event is making the contact of this phone or e-mail"}
+	}
+	return nil
+}
+
+// outlast says whether an update of a contact must wait for one that another event
+// sent and that is in doubt: amoCRM may carry it out yet, and it would take away the
+// phones and e-mails that this one brings.
+func (j *job) outlast(ch event.Change) event.Ending {
+	if ch.Op != event.OpUpdate || ch.Target != event.OnContact {
+		return nil
+	}
+	doubted := false
+	err := j.d.store.View(func(tx *store.Tx) error {
+		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)))
+		if err != nil || !ok || card.Doubt == 0 || card.Doubt == j.seq {
+			return err
+		}
+		ev, err := tx.Event(card.Doubt)
+		doubted = err == nil && !ev.State.Settled() && slices.ContainsFunc(ev.Changes, func(o event.Change) bool {
+			return o.State == event.Sent && o.Op == ch.Op && o.Target == ch.Target && o.EntityID == ch.EntityID
+		})
+		return nil
+	})
+	if err != nil {
+		return event.Retry{Err: err}
+	}
+	if doubted {
+		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another event's update of the contact is in doubt"}
 	}
 	return nil
 }

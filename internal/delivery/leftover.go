@@ -8,10 +8,9 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
-// lookOver has the contacts be read that an earlier process left an update of in doubt,
+// lookOver has the contacts told of that an earlier process left an update of in doubt,
 // before anything of the connections is worked: an event of somebody else who shares
-// the phone may come to its turn before the one in doubt does, and phones and e-mails
-// are written as a whole (doubtContact).
+// the phone may come to its turn before the one in doubt does (doubtContact).
 func (d *Dispatcher) lookOver(ctx context.Context, conns []*Connection) error {
 	for _, c := range conns {
 		if d.lookedOver[c.Name] {
@@ -23,8 +22,8 @@ func (d *Dispatcher) lookOver(ctx context.Context, conns []*Connection) error {
 		}
 		if len(contacts) > 0 {
 			err = d.store.Update(ctx, func(tx *store.Tx) error {
-				for _, id := range contacts {
-					if err := (&job{d: d, c: c}).dirtyContact(tx, id); err != nil {
+				for _, doubt := range contacts {
+					if err := (&job{d: d, c: c, seq: doubt.seq}).doubtCard(tx, doubt.contact); err != nil {
 						return err
 					}
 				}
@@ -39,10 +38,16 @@ func (d *Dispatcher) lookOver(ctx context.Context, conns []*Connection) error {
 	return nil
 }
 
+// doubtful is a contact of which an event's update is in doubt.
+type doubtful struct {
+	contact int64
+	seq     uint64
+}
+
 // doubtfulContacts are the contacts of a connection of which an update has left and no
 // answer was recorded. Its event has begun, so it stands first in its line, and in the
 // due index, whenever it is due.
-func (d *Dispatcher) doubtfulContacts(connection string) (ids []int64, err error) {
+func (d *Dispatcher) doubtfulContacts(connection string) (found []doubtful, err error) {
 	err = d.store.View(func(tx *store.Tx) error {
 		_, err := tx.Due(connection, time.Unix(1<<33, 0), func(seq uint64, _ time.Time) bool {
 			ev, err := tx.Event(seq)
@@ -51,12 +56,12 @@ func (d *Dispatcher) doubtfulContacts(connection string) (ids []int64, err error
 			}
 			for _, ch := range ev.Changes {
 				if ch.State == event.Sent && ch.Op == event.OpUpdate && ch.Target == event.OnContact {
-					ids = append(ids, ch.EntityID)
+					found = append(found, doubtful{ch.EntityID, seq})
 				}
 			}
 			return true
 		})
 		return err
 	})
-	return ids, err
+	return found, err
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,13 +105,45 @@ func TestPhones_AddedMeanwhileAreKept(t *testing.T) {
 				y.post(calls("chat_updated", 7, p3))
 				pass(time.Second)
 				if name == "in doubt" { // it has landed, and is not gone for a moment either
-					same(t, "phones meanwhile", y.phones(), []string{p1, p2, p3})
+					same(t, "phones meanwhile", y.phones(), []string{p1, p2})
 				}
 				pass(time.Minute)
 				same(t, "phones", y.phones(), []string{p1, p2, p3})
 			})
 		})
 	}
+}
+
+// … nor does one that amoCRM carries out late, after its sender gave up and before it
+// goes again (simulation, seed 8055): whoever shares the phone waits for it.
+func TestPhones_AWriteCarriedOutLateTakesNothingAway(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		const p1, p2, p3 = "+79160000001", "+79160000002", "+79160000003"
+		y.post(calls("chat_accepted", 1, p1))
+		y.post(calls("chat_accepted", 7, p1))
+		pass(time.Minute)
+		y.crm.before = func(w amocrm.Write) error {
+			y.crm.set(func() { y.crm.before = nil })
+			time.AfterFunc(y.c.InDoubtAfter-time.Second, func() {
+				y.crm.set(func() {
+					for cid, c := range y.crm.contacts {
+						c.Phones = []event.Value{{Text: p1}, {Text: p2}}
+						y.crm.contacts[cid] = c
+					}
+				})
+			})
+			return errors.Join(y.d.Sent(t.Context(), w.Keys), &amocrm.InDoubt{Trouble: amocrm.Unreachable, SentAt: time.Now()})
+		}
+		y.post(calls("chat_updated", 1, p2))
+		pass(time.Second)
+		second := y.post(calls("chat_updated", 7, p3))
+		pass(y.c.InDoubtAfter / 2)
+		y.is(second, event.Pending, "")
+		pass(time.Minute)
+		y.is(second, event.Done, "")
+		same(t, "phones", y.phones(), []string{p1, p2, p3})
+	})
 }
 
 // An update that landed right before the process was killed is known by nobody. Its

@@ -30,6 +30,8 @@ type ContactCard struct {
 	ReadAt  time.Time         `json:"read_at,omitzero"`
 	Dirty   bool              `json:"dirty,omitempty"`
 	Wrote   map[string]string `json:"wrote,omitempty"`
+	// Doubt is the event whose update of the contact was last in doubt, 0 if none ever was.
+	Doubt uint64 `json:"doubt,omitempty"`
 }
 
 // CardChange is one change of a lead that somebody else than the bridge made.
