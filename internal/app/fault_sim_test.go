@@ -255,7 +255,7 @@ func (s *sim) removed() {
 	l.text = replaceOnce(good, "  "+e2eName+":\n", "  renamed:\n")
 	l.text = replaceOnce(l.text, "http://127.0.0.1:3", "http://127.0.0.1:4")
 	l.app.Reload()
-	s.rest(15 * time.Second) // what has left may come back
+	s.rest(latest) // what has left may come back
 	before := l.amo.Report().Requests
 	s.talk()
 	s.rest(time.Duration(s.rnd.IntN(1200)) * time.Second)
