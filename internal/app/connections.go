@@ -259,9 +259,7 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 			switch long := float64(a.store.Pending(name)) > wait*rps*float64(batch); {
 			case acc.client.State().Paused || acc.keeper.Dict() == nil:
 				return 0
-			case long: // what takes longer than the wait, in groups of up to `batch`
-				return seats(wait, rps)
-			case !acc.keeper.Complete(): // those who come after this one are searched for too
+			case long, !acc.keeper.Complete(): // longer than the wait in groups of up to `batch`, or whoever comes is searched for
 				return seats(wait, rps)
 			}
 			return math.MaxInt

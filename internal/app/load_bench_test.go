@@ -42,7 +42,6 @@ const (
 // account in this one.
 type bench struct {
 	b      *testing.B
-	amo    *emulator.Account
 	cmd    *exec.Cmd
 	url    string
 	admin  string
@@ -80,7 +79,7 @@ func newBench(b *testing.B, data, wait string) *bench {
 		amo.Close()
 		srv.Close()
 	})
-	w := &bench{b: b, amo: amo, cmd: cmd, url: "http://" + public + "/jivo/load/" + loadSecret, admin: "http://" + admin,
+	w := &bench{b: b, cmd: cmd, url: "http://" + public + "/jivo/load/" + loadSecret, admin: "http://" + admin,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}, Timeout: time.Minute}}
 	w.until(func() bool {
 		res, err := w.client.Get(w.admin + "/readyz")

@@ -3,10 +3,10 @@ package app
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/console"
+	"github.com/jivo-amocrm/bridge/internal/delivery"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -16,11 +16,7 @@ func (a *App) Replay(ctx context.Context, seq uint64, again bool) error {
 	return a.store.Update(ctx, func(tx *store.Tx) error { return replay(tx, seq, again) })
 }
 
-// replay puts a settled event to work again: a dead one goes on with its frozen
-// change list, a done or skipped one is mapped anew with today's rules
-// (product.md › Replay). So is a dead one whose contact or lead was refused: of
-// its list nothing stands that others build on, and by now the client, or somebody
-// with the same phone, may have a contact and a lead (product.md §8.2).
+// replay puts a settled event to work again, if it can be.
 func replay(tx *store.Tx, seq uint64, again bool) error {
 	ev, err := tx.Event(seq)
 	if err != nil {
@@ -36,25 +32,7 @@ func replay(tx *store.Tx, seq uint64, again bool) error {
 	case tx.Body(seq) == nil:
 		return &console.Conflict{Why: "its body was purged; there is nothing left to replay"}
 	}
-	switch {
-	case ev.State != event.Dead:
-		ev.Frozen = false
-	case ev.Unmade():
-		ev.Frozen = false
-		ev.Changes = slices.DeleteFunc(ev.Changes, func(ch event.Change) bool { return ch.State == event.Open })
-	default:
-		for i := range ev.Changes {
-			if ev.Changes[i].State == event.Dropped {
-				ev.Changes[i].State, ev.Changes[i].Error = event.Open, ""
-			}
-		}
-	}
-	ev.Detached = false
-	ev.State, ev.Reason, ev.Detail = event.Pending, "", "replayed by hand"
-	ev.Attempts, ev.Waited, ev.Overdue = 0, 0, false
-	ev.NextAt, ev.SettledAt = time.Now(), time.Time{}
-	ev.Again = again
-	ev.Replays++
+	delivery.Replay(ev, again, time.Now())
 	return tx.Put(ev)
 }
 

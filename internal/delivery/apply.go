@@ -26,7 +26,7 @@ func (j *job) apply(ctx context.Context) event.Ending {
 	if end := j.resolveDoubts(ctx); end != nil {
 		return end
 	}
-	if j.resumed && j.ev.Replays > 0 && j.ev.Unmade() {
+	if j.resumed && j.ev.Replays > 0 && unmade(j.ev) {
 		return j.startOver()
 	}
 	for _, i := range j.core() {
@@ -59,16 +59,6 @@ func (j *job) apply(ctx context.Context) event.Ending {
 		return worst
 	}
 	return j.finished()
-}
-
-// startOver has an event that was dead mapped anew: what was in doubt is not there,
-// and while it was dead it held nobody up, so that its client, or somebody with the
-// same phone, may have come to a contact and a lead since.
-func (j *job) startOver() event.Ending {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.ev.Frozen, j.learned = false, len(j.effects)
-	return event.Snooze{Until: time.Now(), Why: "what was in doubt is not there; mapped anew"}
 }
 
 // finished is the ending of an event of whose changes none is left to be made. One

@@ -99,8 +99,9 @@ func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
 	return j.lock(ctx, []string{"place:" + entity + ":" + id(eid)})
 }
 
-// wait says whether a person's contact must wait for that of another event, of
-// theirs or of another client with the same phone or e-mail, whose creation left and
+// wait says whether a change must wait for what another event has sent: an update of a
+// contact for one that is in doubt (outlast), and a person's contact for that of another
+// event, of theirs or of another client with the same phone or e-mail, whose creation left and
 // is not settled: it holds no lock between attempts, and amoCRM's search does not
 // know of it yet.
 func (j *job) wait(i int) event.Ending {

@@ -29,13 +29,7 @@ func (y *yard) revived(seq uint64) {
 		if err != nil {
 			return err
 		}
-		for i := range ev.Changes {
-			if ch := &ev.Changes[i]; ch.State == event.Dropped {
-				ch.State, ch.Error = event.Open, ""
-			}
-		}
-		ev.State, ev.Reason, ev.Detached, ev.NextAt = event.Pending, "", false, time.Now()
-		ev.Attempts, ev.Waited, ev.Replays = 0, 0, ev.Replays+1
+		Replay(ev, false, time.Now())
 		return tx.Put(ev)
 	})
 }

@@ -6,7 +6,6 @@
 package event
 
 import (
-	"slices"
 	"time"
 )
 
@@ -120,16 +119,6 @@ type Event struct {
 	Again    bool      `json:"again,omitempty"` // replayed with --again: settled creates may repeat
 	Replays  int       `json:"replays,omitempty"`
 	BodySize int       `json:"body_size,omitempty"`
-}
-
-// Unmade reports whether the contact or lead that the event was to make was not made
-// for certain: none of its changes is in doubt.
-func (ev *Event) Unmade() bool {
-	unmade := func(ch Change) bool {
-		return ch.Op == OpCreate && (ch.Target == OnContact || ch.Target == OnLead) && ch.State != Settled
-	}
-	doubtful := func(ch Change) bool { return ch.State == Sent }
-	return slices.ContainsFunc(ev.Changes, unmade) && !slices.ContainsFunc(ev.Changes, doubtful)
 }
 
 // DueAt is when the event is to be worked: at once, unless it was put off.

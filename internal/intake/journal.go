@@ -124,7 +124,8 @@ func (x *exchange) keep(in event.Incoming) (store.Appended, bool) {
 	x.s.deps.Observer.Acked(x.source, time.Since(x.start))
 	x.s.deps.Observer.Received(x.connection, x.source, x.kindLabel())
 	if in.Event.State == event.Dead { // an alarm, as any other event's death (product.md §8.8); why may quote the body
-		x.s.deps.Log.Error("event dead", "connection", x.connection, "seq", at.Seq, "source", string(x.source), "reason", string(in.Event.Reason))
+		x.s.deps.Log.Error("event", "connection", x.connection, "seq", at.Seq, "source", string(x.source), "kind", x.kindLabel(),
+			"state", string(event.Dead), "reason", string(in.Event.Reason))
 	}
 	if state := storedAs(in.Event.State, at); state.Settled() {
 		x.s.deps.Observer.Settled(x.connection, x.source, x.kindLabel(), state, time.Since(x.start).Seconds())

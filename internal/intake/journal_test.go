@@ -271,7 +271,7 @@ func TestHook_WithoutSenseIsKeptDeadAndAnsweredAllTheSame(t *testing.T) {
 	}
 	equal(t, "received", f.received, "shop amocrm other")
 	equal(t, "settled", f.settled, "shop amocrm other dead")
-	if log := f.logs.String(); !strings.Contains(log, "event dead") || !strings.Contains(log, "reason=unparsable") || strings.Contains(log, "no entity") {
+	if log := f.logs.String(); !strings.Contains(log, "state=dead") || !strings.Contains(log, "reason=unparsable") || strings.Contains(log, "no entity") {
 		t.Errorf("the alarm is %q", log)
 	}
 }

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"slices"
+
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
@@ -50,6 +52,17 @@ func (p *Program) lookupNative(kind string) (b *native, on bool) {
 		return &native{"attributes", findLinked, (*session).clientAttributes}, true
 	}
 	return nil, false
+}
+
+// Builtins are the built-ins that deal with some of these kinds of event, as traces
+// and changes name them.
+func Builtins(kinds []string) (names []string) {
+	for _, kind := range kinds {
+		if b, _ := new(Program).lookupNative(kind); b != nil && !slices.Contains(names, builtinPrefix+b.name) {
+			names = append(names, builtinPrefix+b.name)
+		}
+	}
+	return names
 }
 
 // Handled says who deals with a kind of event: "rules" (rules and built-ins

@@ -14,14 +14,9 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/mapping"
 	"github.com/jivo-amocrm/bridge/internal/nearest"
 )
-
-// builtins are the rules that every connection has, as traces and changes name
-// them. `attributes` has no switch in the config.
-func builtins() []string {
-	return []string{"builtin:deals", "builtin:tasks", "builtin:clients", "builtin:blacklist_tag", "builtin:deleted_tag", "builtin:categories", "builtin:attributes"}
-}
 
 // What a case may expect (product.md §3, §7).
 func states() []string {
@@ -134,14 +129,14 @@ func (c *checker) events(path string, events []Event, x Expect) {
 }
 
 func (c *checker) has(rule string) bool {
-	return slices.Contains(c.rules, rule) || slices.Contains(builtins(), rule)
+	return slices.Contains(c.rules, rule) || slices.Contains(mapping.Builtins(jivo.Kinds()), rule)
 }
 
 func (c *checker) rule(path, name string) {
 	if c.has(name) {
 		return
 	}
-	hint := didYouMean(name, slices.Concat(c.rules, builtins()))
+	hint := didYouMean(name, slices.Concat(c.rules, mapping.Builtins(jivo.Kinds())))
 	if hint == "" && len(c.rules) > 0 {
 		const some = 8
 		hint = "; the connection has: " + strings.Join(c.rules[:min(some, len(c.rules))], ", ")
