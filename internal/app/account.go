@@ -70,8 +70,8 @@ func (a *App) openAccount(c *config.Connection) *account {
 		Load: func(ctx context.Context) (*dict.Snapshot, error) {
 			return dict.Load(ctx, acc.client)
 		},
-		Changed: func() { a.dictionaryCame(acc) },
-		Drop:    drop,
+		Read: func(first bool) { a.dictionaryRead(acc, first) },
+		Drop: drop,
 	}, acc.client, a.store, a.log)
 	acc.shared = &delivery.Account{
 		Host: cfg.Host, CRM: acc.client, Dict: acc.keeper.Dict, Doubtful: acc.keeper.Doubtful,

@@ -69,6 +69,7 @@ type App struct {
 	compose *card.Composer
 	barrier *barrier
 	states  *states      // of OAuth consents given out
+	names   *names       // that the accounts do not have
 	certs   certificates // of the public listener; nil: it is plain
 
 	public, admin net.Listener
@@ -93,7 +94,7 @@ type App struct {
 // Run was called.
 func New(cfg *config.Config, opt Options) (a *App, err error) {
 	a = &App{
-		opt: opt, log: opt.Log, began: cfg, cfg: cfg, barrier: newBarrier(), states: newStates(),
+		opt: opt, log: opt.Log, began: cfg, cfg: cfg, barrier: newBarrier(), states: newStates(), names: newNames(),
 		accounts: map[string]*account{}, conns: map[string]*connection{}, removed: map[string]string{}, hooked: map[string]time.Time{}, fatal: make(chan error, 1),
 	}
 	half := a // a failing return sets a to nil
@@ -118,7 +119,7 @@ func New(cfg *config.Config, opt Options) (a *App, err error) {
 		return nil, err
 	}
 	keeper := card.NewKeeper(a.store, a.cardConnection, a.dirty, drop)
-	a.disp = delivery.New(a.store, keeper, observer{a.metrics, newNames(), opt.Log, a.named}, opt.Log)
+	a.disp = delivery.New(a.store, keeper, observer{a.metrics, a.names, opt.Log, a.named}, opt.Log)
 	a.disp.OnEnd(a.barrier.lower)
 	a.compose = card.NewComposer(a.store, a.cardConnection, a.metrics, a.disp.WaitCore, a.barrier.wait(a.hookApplied), a.dirty)
 	a.intake = intake.New(bounds(cfg), intake.Deps{

@@ -52,6 +52,7 @@ func (a *App) apply(cfg *config.Config) {
 		}
 	}
 	a.cfg = cfg
+	a.names.forget() // what is amiss with this config is said anew
 	wanted := map[string]string{}
 	for _, c := range cfg.Connections {
 		if wanted[c.AmoCRM.Host] == "" { // an account is made with the settings of its first connection
@@ -149,6 +150,11 @@ func (a *App) connect() {
 	}
 	a.mu.Lock()
 	a.conns = conns
+	for _, r := range conns {
+		if r.known {
+			a.lookForNames(r)
+		}
+	}
 	a.mu.Unlock()
 	byHost, pins := map[string][]upkeep.Connection{}, a.pins()
 	for _, c := range cfg.Connections {
@@ -180,10 +186,19 @@ func (a *App) pins() map[string]int64 {
 	return of
 }
 
-// dictionaryCame is told when an account's dictionary was read for the first
-// time: zone, region and pin follow from it.
-func (a *App) dictionaryCame(acc *account) {
-	a.connect()
+// dictionaryRead is told when an account's dictionary was read: with the first,
+// zone, region and pin follow from it; with each, which names of the config there are.
+func (a *App) dictionaryRead(acc *account, first bool) {
+	if first {
+		a.connect()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.conns {
+		if r.account == acc && r.known {
+			a.lookForNames(r)
+		}
+	}
 }
 
 func hookURL(cfg *config.Config, c *config.Connection) string {

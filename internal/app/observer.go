@@ -2,7 +2,6 @@ package app
 
 import (
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/config"
@@ -13,7 +12,7 @@ import (
 // names counted and logged.
 type observer struct {
 	*console.Metrics
-	names *nameCounts
+	names *names
 	log   *slog.Logger
 	// stands reports whether the connection's config names this itself: what a
 	// template made may quote a person, and is not for the log.
@@ -25,7 +24,7 @@ const sayAgain = time.Hour
 
 // Unresolved implements delivery.Observer.
 func (o observer) Unresolved(connection string, seq uint64, name string) {
-	n, say := o.names.add(connection, name, time.Now())
+	n, say := o.names.want(connection, name, time.Now())
 	o.Metrics.Unresolved(connection, n)
 	if !say {
 		return
@@ -51,35 +50,4 @@ func (a *App) named(connection, name string) bool {
 		}
 	}
 	return false
-}
-
-// nameCounts counts distinct names per connection; bounded, because names may
-// come from rules and rules may quote visitors.
-type nameCounts struct {
-	mu   sync.Mutex
-	seen map[string]map[string]time.Time // connection → name → when it was last complained of
-}
-
-const maxNames = 1000
-
-func newNames() *nameCounts { return &nameCounts{seen: map[string]map[string]time.Time{}} }
-
-// add counts a name and reports whether it is time to complain of it.
-func (n *nameCounts) add(connection, name string, now time.Time) (count int, say bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	m := n.seen[connection]
-	if m == nil {
-		m = map[string]time.Time{}
-		n.seen[connection] = m
-	}
-	last, known := m[name]
-	if !known && len(m) >= maxNames {
-		return len(m), false
-	}
-	if known && now.Sub(last) < sayAgain {
-		return len(m), false
-	}
-	m[name] = now
-	return len(m), true
 }

@@ -62,7 +62,7 @@ type Config struct {
 	ContactsSync bool
 	InDoubtAfter time.Duration // how long after a lost answer it is looked whether the field was made
 	Load         func(ctx context.Context) (*dict.Snapshot, error)
-	Changed      func()                                                                 // the dictionary came for the first time
+	Read         func(first bool)                                                       // the dictionary was read, for the first time or anew
 	Drop         func(tx *store.Tx, connection, account, entity string, id int64) error // removes links to what is gone
 }
 
@@ -208,7 +208,9 @@ func (k *Keeper) dictionary(ctx context.Context) {
 			wait = k.cfg.Refresh
 			if first {
 				k.log.Info("dictionary read", "account", k.cfg.Host)
-				k.cfg.Changed()
+			}
+			k.cfg.Read(first)
+			if first {
 				close(k.loaded)
 			}
 		case ctx.Err() != nil: // the end is nobody's trouble

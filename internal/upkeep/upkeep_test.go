@@ -294,7 +294,7 @@ func TestReread_DirtOfAnEarlierProcessIsFound(t *testing.T) {
 		b.SetConnections(nil) // they are given once the keeper runs
 		load := b.cfg.Load
 		b.cfg.Load = func(ctx context.Context) (*dict.Snapshot, error) { time.Sleep(time.Second); return load(ctx) }
-		b.cfg.Changed = func() { b.SetConnections([]Connection{{Name: shop}}) }
+		b.cfg.Read = func(bool) { b.SetConnections([]Connection{{Name: shop}}) }
 		b.crm.leads[5] = lead(5, 200, 12)
 		b.setCard(event.LeadCard{Lead: lead(5, 100, 11), Dirty: true})
 		b.setCard(event.LeadCard{Lead: lead(6, 100, 11)})
