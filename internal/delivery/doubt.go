@@ -142,14 +142,19 @@ func (j *job) outlast(ch event.Change) event.Ending {
 	}
 	doubted := false
 	err := j.d.store.View(func(tx *store.Tx) error {
-		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)))
-		if err != nil || !ok || card.Doubt == 0 || card.Doubt == j.seq {
-			return err
+		for _, conn := range j.d.siblings(j.c.Account) { // this one may meet the contact only now
+			card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(conn, "contact", id(ch.EntityID)))
+			if err != nil {
+				return err
+			}
+			if !ok || card.Doubt == 0 || card.Doubt == j.seq {
+				continue
+			}
+			ev, err := tx.Event(card.Doubt)
+			doubted = doubted || err == nil && !ev.State.Settled() && slices.ContainsFunc(ev.Changes, func(o event.Change) bool {
+				return o.State == event.Sent && o.Op == ch.Op && o.Target == ch.Target && o.EntityID == ch.EntityID
+			})
 		}
-		ev, err := tx.Event(card.Doubt)
-		doubted = err == nil && !ev.State.Settled() && slices.ContainsFunc(ev.Changes, func(o event.Change) bool {
-			return o.State == event.Sent && o.Op == ch.Op && o.Target == ch.Target && o.EntityID == ch.EntityID
-		})
 		return nil
 	})
 	if err != nil {

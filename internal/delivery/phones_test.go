@@ -115,35 +115,56 @@ func TestPhones_AddedMeanwhileAreKept(t *testing.T) {
 }
 
 // … nor does one that amoCRM carries out late, after its sender gave up and before it
-// goes again (simulation, seed 8055): whoever shares the phone waits for it.
+// goes again (simulation, seed 8055): whoever shares the phone waits for it, also a
+// connection of the account that never met the contact.
 func TestPhones_AWriteCarriedOutLateTakesNothingAway(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, y *yard) {
-		y.run()
-		const p1, p2, p3 = "+79160000001", "+79160000002", "+79160000003"
-		y.post(calls("chat_accepted", 1, p1))
-		y.post(calls("chat_accepted", 7, p1))
-		pass(time.Minute)
-		y.crm.before = func(w amocrm.Write) error {
-			y.crm.set(func() { y.crm.before = nil })
-			time.AfterFunc(y.c.InDoubtAfter-time.Second, func() {
-				y.crm.set(func() {
-					for cid, c := range y.crm.contacts {
-						c.Phones = []event.Value{{Text: p1}, {Text: p2}}
-						y.crm.contacts[cid] = c
-					}
-				})
+	const p1, p2, p3, mail = "+79160000001", "+79160000002", "+79160000003", "ivan@example.com"
+	mailed := func(kind string, client int, phone string) string {
+		return calls(kind, client, phone+`","email":"`+mail)
+	}
+	for name, c := range map[string]struct {
+		before func(y *yard)
+		second func(y *yard) uint64
+	}{
+		"of a client who shares the phone": {
+			func(y *yard) { y.post(calls("chat_accepted", 7, p1)) },
+			func(y *yard) uint64 { return y.post(calls("chat_updated", 7, p3)) },
+		},
+		"of another connection, at its first sight": {
+			func(*yard) {},
+			func(y *yard) uint64 { return y.postTo(other, mailed("chat_accepted", 7, p3)) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, y *yard) {
+				y.second()
+				y.run()
+				y.post(mailed("chat_accepted", 1, p1))
+				c.before(y)
+				pass(time.Minute)
+				y.crm.before = func(w amocrm.Write) error {
+					y.crm.set(func() { y.crm.before = nil })
+					time.AfterFunc(y.c.InDoubtAfter-time.Second, func() {
+						y.crm.set(func() {
+							for cid, c := range y.crm.contacts {
+								c.Phones = []event.Value{{Text: p1}, {Text: p2}}
+								y.crm.contacts[cid] = c
+							}
+						})
+					})
+					return errors.Join(y.d.Sent(t.Context(), w.Keys), &amocrm.InDoubt{Trouble: amocrm.Unreachable, SentAt: time.Now()})
+				}
+				y.post(mailed("chat_updated", 1, p2))
+				pass(time.Second)
+				second := c.second(y)
+				pass(y.c.InDoubtAfter / 2)
+				y.is(second, event.Pending, "")
+				pass(time.Minute)
+				y.is(second, event.Done, "")
+				same(t, "phones", y.phones(), []string{p1, p2, p3})
 			})
-			return errors.Join(y.d.Sent(t.Context(), w.Keys), &amocrm.InDoubt{Trouble: amocrm.Unreachable, SentAt: time.Now()})
-		}
-		y.post(calls("chat_updated", 1, p2))
-		pass(time.Second)
-		second := y.post(calls("chat_updated", 7, p3))
-		pass(y.c.InDoubtAfter / 2)
-		y.is(second, event.Pending, "")
-		pass(time.Minute)
-		y.is(second, event.Done, "")
-		same(t, "phones", y.phones(), []string{p1, p2, p3})
-	})
+		})
+	}
 }
 
 // An update that landed right before the process was killed is known by nobody. Its
