@@ -112,7 +112,7 @@ func (l Looker) hook(ctx context.Context, out *Look, address string, fix bool) e
 	}
 	out.Hook = "missing"
 	for _, w := range list {
-		if out.Unsent = lacking(w.Settings); len(out.Unsent) > 0 {
+		if out.Unsent = upkeep.Unsent(w.Settings); len(out.Unsent) > 0 {
 			out.Hook = "partial"
 		} else {
 			out.Hook = "ok"
@@ -130,20 +130,6 @@ func (l Looker) hook(ctx context.Context, out *Look, address string, fix bool) e
 	out.Hook, out.Unsent = "ok", []string{}
 	out.Fixed = append(out.Fixed, "subscribed amoCRM's hooks")
 	return nil
-}
-
-func lacking(settings []string) []string {
-	have := map[string]bool{}
-	for _, s := range settings {
-		have[s] = true
-	}
-	out := []string{}
-	for _, s := range upkeep.HookSettings() {
-		if !have[s] {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // fixFields makes the marker fields that are missing and reads the names anew.

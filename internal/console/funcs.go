@@ -96,6 +96,8 @@ func hooksText(state string) string {
 		return "bridge check --fix subscribes them, or setup: auto by itself; until then the sweep keeps the cards"
 	case "disabled":
 		return "amoCRM switched them off: bridge check --fix, or setup: auto by itself; until then the sweep keeps the cards"
+	case "partial":
+		return "amoCRM sends only some of them: bridge check says which are missing; the sweep sees the rest"
 	case "off":
 		return "the sweep keeps the cards"
 	}

@@ -20,6 +20,17 @@ func HookSettings() []string {
 	}
 }
 
+// Unsent lists the hooks the bridge asks for that a subscription lacks.
+func Unsent(settings []string) []string {
+	unsent := []string{}
+	for _, s := range HookSettings() {
+		if !slices.Contains(settings, s) {
+			unsent = append(unsent, s)
+		}
+	}
+	return unsent
+}
+
 // setupTries is how often what the account's trouble cut short is tried again
 // before the next sweep.
 const setupTries = 3
@@ -171,13 +182,16 @@ func (k *Keeper) subscriptions(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		hears = hears || state == "ok" && contacts
+		hears = hears || contacts
 		k.mu.Lock()
 		before := k.hooks[c.Name]
 		k.hooks[c.Name] = state
 		k.mu.Unlock()
 		if before != state && (state == "missing" || state == "disabled") {
 			k.log.Error("amoCRM does not send its hooks here; cards follow by the sweep alone", "connection", c.Name, "hooks", state)
+		}
+		if before != state && state == "partial" {
+			k.log.Warn("amoCRM sends only some of its hooks here; `bridge check` says which are missing, and the sweep sees what they would tell", "connection", c.Name)
 		}
 	}
 	return errors.Join(errs...)
@@ -205,7 +219,11 @@ func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, 
 		}
 	}
 	if have != nil && !have.Disabled {
-		return "ok", slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
+		state = "ok"
+		if len(Unsent(have.Settings)) > 0 {
+			state = "partial" // somebody's choice, maybe: it stays as it is
+		}
+		return state, slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
 	}
 	if c.Setup && c.HookURL != "" {
 		if _, err := k.crm.SubscribeWebhook(ctx, c.HookURL, HookSettings()); err != nil {

@@ -410,7 +410,8 @@ func TestSubscription_State(t *testing.T) {
 		subs        int
 	}{
 		"there":                            {hookURL, false, ours(false, HookSettings()...), nil, nil, "ok", true, 0},
-		"there, not told of contacts":      {hookURL, false, ours(false, "add_lead", "add_contact"), nil, nil, "ok", false, 0},
+		"there, not told of contacts":      {hookURL, false, ours(false, "add_lead", "add_contact"), nil, nil, "partial", false, 0},
+		"there but for one, under setup":   {hookURL, true, ours(false, HookSettings()[1:]...), nil, nil, "partial", true, 0},
 		"there under setup":                {hookURL, true, ours(false, HookSettings()...), nil, nil, "ok", true, 0},
 		"missing":                          {hookURL, false, nil, nil, nil, "missing", false, 0},
 		"only somebody else's":             {hookURL, false, []amocrm.WebhookInfo{{Destination: "https://other.example"}}, nil, nil, "missing", false, 0},

@@ -143,8 +143,8 @@ func (k *Keeper) HearsContacts() bool {
 	return k.hears
 }
 
-// Hooks returns how the connection's hook subscription stands: ok, missing,
-// disabled, off or unknown.
+// Hooks returns how the connection's hook subscription stands: ok, partial (some hooks
+// are not among it), missing, disabled, off or unknown.
 func (k *Keeper) Hooks(connection string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
