@@ -167,3 +167,11 @@ type toldTrouble struct {
 }
 
 func (t *toldTrouble) Error() string { return t.text }
+
+// orDash is s, or a dash in a table's empty cell.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

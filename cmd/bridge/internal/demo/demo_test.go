@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -18,15 +18,15 @@ import (
 // Jivo's, every sample of its page as printed, and every hook of product.md §7
 // was among it.
 func TestDemo_PlaysOneOfEach(t *testing.T) {
-	c := demoCmd{Exit: true, Admin: "127.0.0.1:0", Data: t.TempDir(), pace: 100}
-	s, err := openStage(c, slog.New(slog.DiscardHandler))
+	var out bytes.Buffer
+	c := Config{Admin: "127.0.0.1:0", Data: t.TempDir(), Pace: 100, Version: "test", Log: slog.New(slog.DiscardHandler), Out: &out}
+	s, err := openStage(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	var out bytes.Buffer
-	if err := c.play(t.Context(), &env{ctx: t.Context(), stdout: &out, stderr: &out}, s); err != nil {
-		t.Errorf("%v\n%s", err, &out)
+	if faults, err := c.play(t.Context(), s); err != nil || faults > 0 {
+		t.Errorf("%d faults, %v\n%s", faults, err, &out)
 	}
 	kinds, bodies := journaled(t, s)
 	for _, k := range jivo.Kinds() {
@@ -39,7 +39,7 @@ func TestDemo_PlaysOneOfEach(t *testing.T) {
 			t.Errorf("the sample %s was not sent as printed", name)
 		}
 	}
-	for _, k := range demoHooks() {
+	for _, k := range hooksOfAll() {
 		if !kinds[event.AmoCRM][k] {
 			t.Errorf("no hook %s came", k)
 		}
@@ -51,9 +51,9 @@ func TestDemo_PlaysOneOfEach(t *testing.T) {
 	}
 }
 
-// demoHooks are the hooks of product.md §7 that an account sends by itself, and
+// hooksOfAll are the hooks of product.md §7 that an account sends by itself, and
 // one of each family that is only counted.
-func demoHooks() []string {
+func hooksOfAll() []string {
 	return []string{
 		"leads.add", "leads.update", "leads.status", "leads.responsible", "leads.restore", "leads.delete", "leads.note",
 		"leads.call_in", "leads.chat", "leads.mail_in", "leads.site_visit",

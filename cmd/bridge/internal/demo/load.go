@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -25,24 +25,24 @@ const eventsEach = 4
 
 // load plays many visitors at a rate, on an open loop: an event goes when it is
 // due, however the ones before it fare, and its latency counts from then.
-func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
+func (c Config) load(ctx context.Context, s *stage) (int, error) {
 	if err := s.ready(ctx); err != nil {
-		return outside{err}
+		return 0, err
 	}
-	fmt.Fprintf(e.stdout, "%d new visitors, %d events each, %g events a second; amoCRM answers in 150 ms, 7 requests a second.\n", c.Visitors, eventsEach, c.Rate)
+	fmt.Fprintf(c.Out, "%d new visitors, %d events each, %g events a second; amoCRM answers in 150 ms, 7 requests a second.\n", c.Visitors, eventsEach, c.Rate)
 	before := s.amo.Report()
 	began := time.Now()
-	sent, failed := c.fire(ctx, e, s)
+	sent, failed := c.fire(ctx, s)
 	fired := time.Since(began)
 	// 50 items a request, 7 requests a second, and room for what comes after.
-	patience := demoTimeout + time.Duration(sent)*100*time.Millisecond
+	patience := timeout + time.Duration(sent)*100*time.Millisecond
 	s.calm(ctx, patience)
 	took := time.Since(began)
 	settled := s.settle(ctx, patience)
 	r := s.amo.Report()
 	requests := r.Requests - before.Requests
 
-	tw := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
+	tw := tabwriter.NewWriter(c.Out, 0, 4, 2, ' ', 0)
 	row := func(name, format string, v ...any) { fmt.Fprintf(tw, "%s\t%s\n", name, fmt.Sprintf(format, v...)) }
 	slices.Sort(s.acks)
 	row("events sent", "%d in %.1f s (%.0f a second), %d not answered 200", sent, fired.Seconds(), float64(sent)/fired.Seconds(), failed)
@@ -63,19 +63,19 @@ func (c demoCmd) load(ctx context.Context, e *env, s *stage) error {
 		faults = append(faults, fmt.Sprintf("%d leads instead of %d", n, c.Visitors))
 	}
 	faults = append(faults, s.verify(nil, settled)...)
-	verdict(e.stdout, s, faults)
+	verdict(c.Out, s, faults)
 	if dead := s.count(store.Filter{State: event.Dead}); dead > 0 {
-		fmt.Fprintf(e.stdout, "%d events are dead; look at http://%s/dead\n", dead, s.app.AdminAddr())
+		fmt.Fprintf(c.Out, "%d events are dead; look at http://%s/dead\n", dead, s.app.AdminAddr())
 	}
-	return demoVerdict(faults)
+	return len(faults), nil
 }
 
 // fire sends every event at its time and waits for the answers.
-func (c demoCmd) fire(ctx context.Context, e *env, s *stage) (sent, failed int) {
+func (c Config) fire(ctx context.Context, s *stage) (sent, failed int) {
 	total := c.Visitors * eventsEach
 	bar := progressbar.DefaultSilent(int64(total))
-	if isTerminal(e.stderr) {
-		bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(e.stderr), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+	if c.Progress != nil {
+		bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(c.Progress), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 	}
 	queue := bodies(c.Visitors)
 	var wg sync.WaitGroup

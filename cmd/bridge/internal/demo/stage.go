@@ -1,14 +1,12 @@
-package main
+package demo
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,14 +17,15 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/config"
 	"github.com/jivo-amocrm/bridge/internal/emulator"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
 // The demo's secrets are no secrets: everything listens on loopback.
 const (
-	demoSecret = "demo-secret-of-jivo-1"
-	demoHook   = "demo-secret-of-amocrm-1"
-	demoToken  = "demo-token"
+	jivoSecret = "demo-secret-of-jivo-1"
+	hookSecret = "demo-secret-of-amocrm-1"
+	amoToken   = "demo-token"
 )
 
 // stage is the demo's world: an emulated amoCRM, a bridge, and their addresses.
@@ -49,8 +48,8 @@ type stage struct {
 }
 
 // openStage starts the emulator and the bridge.
-func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
-	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1), pace: cmp.Or(c.pace, amoPace), syncs: !c.NoSync}
+func openStage(c Config) (s *stage, err error) {
+	s = &stage{client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, ran: make(chan error, 1), pace: c.Pace, syncs: !c.NoSync}
 	data := c.Data
 	if data == "" {
 		if data, err = os.MkdirTemp("", "bridge-demo-"); err != nil {
@@ -62,7 +61,7 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	if c.Visitors > 0 {
 		latency = 150 * time.Millisecond
 	}
-	s.amo = emulator.New(emulator.Options{Token: demoToken, Latency: latency, FilterEnabled: true, IndexLag: 2 * time.Second, RPS: s.pace})
+	s.amo = emulator.New(emulator.Options{Token: amoToken, Latency: latency, FilterEnabled: true, IndexLag: 2 * time.Second, RPS: s.pace})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -70,11 +69,11 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 	s.amoSrv = &http.Server{Handler: s.amo, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = s.amoSrv.Serve(l) }() // ends with close
 
-	cfg, problems := config.Parse("demo.yaml", []byte(demoConfig(l.Addr().String(), data, s.pace, c)), os.LookupEnv, os.ReadFile, vocabulary())
+	cfg, problems := config.Parse("demo.yaml", []byte(bridgeConfig(l.Addr().String(), data, c)), os.LookupEnv, os.ReadFile, config.Vocabulary{Kinds: jivo.Kinds(), Schema: jivo.Schema})
 	if problems != nil {
 		return nil, problems
 	}
-	if s.app, err = app.New(cfg, app.Options{Version: versionText(), Log: log}); err != nil {
+	if s.app, err = app.New(cfg, app.Options{Version: c.Version, Log: c.Log}); err != nil {
 		return nil, err
 	}
 	s.public, s.far = "http://"+s.app.PublicAddr(), "http://"+l.Addr().String()
@@ -86,9 +85,9 @@ func openStage(c demoCmd, log *slog.Logger) (s *stage, err error) {
 }
 
 // hooks is where amoCRM sends its hooks.
-func (s *stage) hooks() string { return s.public + "/amocrm/demo/" + demoHook }
+func (s *stage) hooks() string { return s.public + "/amocrm/demo/" + hookSecret }
 
-func demoConfig(amo, data string, pace int, c demoCmd) string {
+func bridgeConfig(amo, data string, c Config) string {
 	sync := "auto"
 	if c.NoSync {
 		sync = "off"
@@ -111,7 +110,7 @@ connections:
     deals:
       stages:
         "22": {pipeline: Продажи, stage: Переговоры}
-`, data, c.Admin, demoSecret, amo, demoHook, demoToken, pace, sync)
+`, data, c.Admin, jivoSecret, amo, hookSecret, amoToken, c.Pace, sync)
 }
 
 // close stops everything, the bridge first.
@@ -153,7 +152,7 @@ func (s *stage) send(ctx context.Context, body []byte) (answer, error) {
 
 // sendAt is send, with the latency counted from when it was meant to go.
 func (s *stage) sendAt(ctx context.Context, body []byte, meant time.Time) (a answer, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.public+"/jivo/demo/"+demoSecret, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.public+"/jivo/demo/"+jivoSecret, bytes.NewReader(body))
 	if err != nil {
 		return a, err
 	}
@@ -259,7 +258,7 @@ func (s *stage) settle(ctx context.Context, within time.Duration) bool {
 
 // ready waits until the bridge can send, and knows the account's contacts.
 func (s *stage) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

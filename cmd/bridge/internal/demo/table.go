@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"fmt"
@@ -19,8 +19,6 @@ type board struct {
 	live  bool
 	drawn int // lines on the screen
 }
-
-func newBoard(w io.Writer, acts []*act) *board { return &board{w: w, acts: acts, live: isTerminal(w)} }
 
 func (t *board) show() {
 	if t.live {

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -203,7 +203,7 @@ func (p *player) odd() {
 
 // moved has the manager move the act's lead once it is there.
 func (p *player) moved(ctx context.Context, a *act, stage string) error {
-	if !p.s.settle(ctx, demoTimeout) {
+	if !p.s.settle(ctx, timeout) {
 		return errNotSettled
 	}
 	for _, l := range a.leads() {
