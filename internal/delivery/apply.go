@@ -27,7 +27,7 @@ func (j *job) apply(ctx context.Context) event.Ending {
 		return end
 	}
 	if j.resumed && j.ev.Replays > 0 && unmade(j.ev) {
-		return j.startOver()
+		return j.startOver("what was in doubt is not there; mapped anew")
 	}
 	for _, i := range j.core() {
 		if end := j.carry(ctx, i); end != nil {

@@ -103,15 +103,16 @@ func (j *job) lockPlace(ctx context.Context, ch event.Change) (func(), error) {
 // contact for one that is in doubt (outlast), and a person's contact for that of another
 // event, of theirs or of another client with the same phone or e-mail, whose creation left and
 // is not settled: it holds no lock between attempts, and amoCRM's search does not
-// know of it yet.
+// know of it yet. Whoever's creation did not land keeps nobody waiting, and is mapped
+// anew if somebody else has made the contact by the time it goes again.
 func (j *job) wait(i int) event.Ending {
 	if end := j.outlast(j.ev.Changes[i]); end != nil {
 		return end
 	}
-	if j.ev.Frozen || !j.createsContact(i) {
+	if !j.createsContact(i) {
 		return nil
 	}
-	waits := false
+	waits, met := false, false
 	err := j.d.store.View(func(tx *store.Tx) error {
 		for _, conn := range j.d.siblings(j.c.Account) {
 			clients := j.namesakes(tx, conn)
@@ -119,8 +120,11 @@ func (j *job) wait(i int) event.Ending {
 				clients = append(clients, j.client.ID) // who may have neither
 			}
 			for _, client := range clients {
-				waits = waits || contactUnsettled(tx, conn, client)
+				waits = waits || j.contactSent(tx, conn, client)
 			}
+		}
+		for _, key := range j.peopleKeys() {
+			met = met || len(tx.ContactsBy(j.c.Account.Host, key)) > 0
 		}
 		return nil
 	})
@@ -129,6 +133,9 @@ func (j *job) wait(i int) event.Ending {
 	}
 	if waits {
 		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another event is making the contact of this phone or e-mail"}
+	}
+	if met && j.ev.Frozen && unmade(j.ev) {
+		return j.startOver("another contact has the phone or e-mail by now; mapped anew")
 	}
 	return nil
 }
@@ -142,7 +149,8 @@ func (j *job) outlast(ch event.Change) event.Ending {
 	}
 	doubted := false
 	err := j.d.store.View(func(tx *store.Tx) error {
-		for _, conn := range j.d.siblings(j.c.Account) { // this one may meet the contact only now
+		working := j.circle()
+		for _, conn := range working { // this one may meet the contact only now
 			card, ok, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(conn, "contact", id(ch.EntityID)))
 			if err != nil {
 				return err
@@ -151,7 +159,10 @@ func (j *job) outlast(ch event.Change) event.Ending {
 				continue
 			}
 			ev, err := tx.Event(card.Doubt)
-			doubted = doubted || err == nil && !ev.State.Settled() && slices.ContainsFunc(ev.Changes, func(o event.Change) bool {
+			if err != nil || !slices.Contains(working, ev.Connection) { // one that is gone has it written anew once it returns
+				continue
+			}
+			doubted = doubted || !ev.State.Settled() && slices.ContainsFunc(ev.Changes, func(o event.Change) bool {
 				return o.State == event.Sent && o.Op == ch.Op && o.Target == ch.Target && o.EntityID == ch.EntityID
 			})
 		}
@@ -189,15 +200,15 @@ func (j *job) namesakes(tx *store.Tx, conn string) (clients []string) {
 	return clients
 }
 
-// contactUnsettled reports whether the first event of a client's line has a
-// frozen list with a contact to be made: it will be made, whatever comes.
-func contactUnsettled(tx *store.Tx, conn, client string) bool {
+// contactSent reports whether the first event of a client's line, if it is another
+// than this, has sent a contact to be made and does not know what became of it.
+func (j *job) contactSent(tx *store.Tx, conn, client string) bool {
 	seq, ok := tx.Head(conn, event.LineOfPerson(client))
-	if !ok {
+	if !ok || seq == j.seq {
 		return false
 	}
 	ev, err := tx.Event(seq)
 	return err == nil && ev.Frozen && slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
-		return ch.Op == event.OpCreate && ch.Target == event.OnContact && (ch.State == event.Sent || ch.State == event.Open)
+		return ch.Op == event.OpCreate && ch.Target == event.OnContact && ch.State == event.Sent
 	})
 }

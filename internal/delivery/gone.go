@@ -58,7 +58,7 @@ const displaced = "what it was to stand on is gone"
 func (j *job) unfreeze(missing map[event.Target]int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ev.Frozen, j.learned = false, len(j.effects)
+	j.ev.Frozen, j.ev.Detached, j.learned = false, false, len(j.effects)
 	j.ev.Changes = slices.DeleteFunc(j.ev.Changes, func(ch event.Change) bool {
 		made := ch.Op == event.OpCreate && ch.AmoID != 0 && ch.AmoID == missing[ch.Target]
 		return made || ch.State == event.Open && (isCore(ch) || ch.Op != event.OpCreate)

@@ -108,3 +108,39 @@ func TestGone_WhatIsStillToBeAddedFindsAnotherPlace(t *testing.T) {
 		})
 	}
 }
+
+// An event that is mapped anew because its note has lost its lead stands in its line
+// again: the client's next chat waits for the lead it makes.
+func TestGone_MappedAnewInItsLine(t *testing.T) {
+	inBubble(t, func(c *Connection) { c.Anonymous = "lead" }, func(t *testing.T, y *yard) {
+		y.c.Program = program(t, "lead")
+		y.run()
+		y.post(nameless("chat_accepted", "k1", ""))
+		pass(time.Minute)
+		equal(t, "leads", y.crm.made(), 1)
+		gone := false
+		y.crm.before = func(w amocrm.Write) error {
+			switch w.Endpoint {
+			case amocrm.PostNotes: // a manager deleted the lead this moment
+				y.crm.set(func() {
+					if !gone {
+						gone = true
+						delete(y.crm.leads, w.EntityID)
+					}
+				})
+				if _, ok, _ := y.crm.Lead(t.Context(), w.EntityID); !ok {
+					_ = y.d.Sent(t.Context(), w.Keys)
+					return &amocrm.Refused{Status: 404, Path: "entity_id", Detail: "not found"}
+				}
+			case amocrm.ComplexLeads:
+				time.Sleep(2 * time.Second)
+			}
+			return nil
+		}
+		y.post(nameless("chat_finished", "k1", said("hello", 100)))
+		pass(5500 * time.Millisecond) // it is tried again after five seconds
+		y.post(nameless("chat_accepted", "k2", ""))
+		pass(time.Minute)
+		equal(t, "leads", y.crm.made(), 1)
+	})
+}

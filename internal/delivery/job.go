@@ -360,7 +360,7 @@ func (j *job) markSent(keys []string, left moment) {
 func markSent(ev *event.Event, keys []string, left moment) {
 	ev.Frozen = true
 	for i := range ev.Changes {
-		if ch := &ev.Changes[i]; slices.Contains(keys, ch.Key) {
+		if ch := &ev.Changes[i]; slices.Contains(keys, ch.Key) && ch.State != event.Settled && ch.State != event.Dropped {
 			ch.State, ch.SentAt, ch.Ahead, ch.LookedAt, ch.Looks = event.Sent, left.at, left.ahead, time.Time{}, 0
 		}
 	}

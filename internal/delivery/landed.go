@@ -244,9 +244,13 @@ func (j *job) leadWritten(ch event.Change, res amocrm.Result) {
 func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 	item, now := itemOf(ch), time.Now()
 	j.effect(func(tx *store.Tx) error {
-		err := j.contactCards(tx, ch.EntityID, func(c *event.ContactCard) {
+		_, known, err := store.Get[event.ContactCard](tx, store.Cards, store.Key(j.c.Name, "contact", id(ch.EntityID)))
+		if err != nil {
+			return err
+		}
+		err = j.contactCards(tx, ch.EntityID, func(c *event.ContactCard) {
 			overlayContact(&c.Contact, item, j.c.Account.Dict())
-			c.Contact.ID, c.Contact.UpdatedAt, c.ReadAt = ch.EntityID, max(c.Contact.UpdatedAt, res.UpdatedAt), now
+			c.Contact.ID, c.Contact.UpdatedAt, c.WroteAt = ch.EntityID, max(c.Contact.UpdatedAt, res.UpdatedAt), now
 			c.Wrote = merged(c.Wrote, items.Wrote(item))
 		})
 		if err != nil {
@@ -258,7 +262,11 @@ func (j *job) contactWritten(ch event.Change, res amocrm.Result) {
 		}
 		keys := directoryKeys(card.Contact, j.c.Region)
 		j.c.Account.misses.drop(keys)
-		if err := tx.SetContactKeys(j.c.Account.Host, ch.EntityID, keys); err != nil {
+		set := tx.SetContactKeys
+		if !known { // it was forgotten meanwhile: only what was written is known
+			set = tx.AddContactKeys
+		}
+		if err := set(j.c.Account.Host, ch.EntityID, keys); err != nil {
 			return err
 		}
 		return j.linkClient(tx, ch.EntityID)

@@ -2,9 +2,12 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
@@ -100,7 +103,7 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 	if contact == nil {
 		return nil, "", nil
 	}
-	if time.Since(contact.ReadAt) > justNow { // a manager may have opened one by hand
+	if !contact.Fresh(time.Now(), justNow) { // a manager may have opened one by hand
 		fresh, err := j.readContact(ctx, contact.Contact.ID, *contact)
 		if err != nil || fresh == nil {
 			return nil, "", err
@@ -201,7 +204,7 @@ func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, erro
 		return cards, nil
 	}
 	began := time.Now()
-	leads, err := j.crm().Leads(ctx, missing)
+	leads, err := j.visible(ctx, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -216,10 +219,37 @@ func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, erro
 	return cards, nil
 }
 
+// visible reads leads. One that the token may not see is no hit: it could not be
+// written to either.
+func (j *job) visible(ctx context.Context, ids []int64) (map[int64]event.Lead, error) {
+	leads, err := j.crm().Leads(ctx, ids)
+	if !forbidden(err) {
+		return leads, err
+	}
+	for _, id := range ids {
+		if _, read := leads[id]; read {
+			continue
+		}
+		switch l, ok, err := j.crm().Lead(ctx, id); {
+		case forbidden(err):
+		case err != nil:
+			return nil, err
+		case ok:
+			leads[id] = l
+		}
+	}
+	return leads, nil
+}
+
+func forbidden(err error) bool {
+	r, ok := errors.AsType[*amocrm.Refused](err)
+	return ok && r.Status == http.StatusForbidden
+}
+
 // knownLead returns the card of a lead; ok says whether it is fresh enough to count.
 func (j *job) knownLead(leadID int64) (card event.LeadCard, ok bool, err error) {
 	card, ok, err = known[event.LeadCard](j, store.Cards, store.Key(j.c.Name, "lead", id(leadID)))
-	ok = ok && !card.Dirty && !card.Lead.Deleted && time.Since(card.ReadAt) < j.c.Refresh
+	ok = ok && !card.Lead.Deleted && card.Fresh(time.Now(), j.c.Refresh)
 	return card, ok, err
 }
 

@@ -269,7 +269,7 @@ func wake(tx *store.Tx, seq uint64, at time.Time) (*event.Event, error) {
 // there yet wait for their place: what they tell is remembered as told.
 func anew(ev *event.Event, at time.Time) {
 	ev.State, ev.Reason, ev.Detail, ev.NextAt, ev.SettledAt = event.Pending, "", "", at, time.Time{}
-	ev.Frozen, ev.Detached, ev.Overdue, ev.Woken = false, false, false, false
+	ev.Frozen, ev.Detached, ev.Overdue, ev.Woken, ev.Again = false, false, false, false, false
 	for i := range ev.Changes {
 		if ch := &ev.Changes[i]; ch.State == event.Open && ch.Op == event.OpCreate && !isCore(*ch) {
 			ch.State, ch.Error = event.Dropped, displaced

@@ -76,6 +76,19 @@ func (j *job) missing(ch event.Change, n int) error {
 	return nil
 }
 
+// marked is the field that bears the marker in the item that left, 0 if none does. The
+// config may name another by now, or somebody may just have made it.
+func marked(ch event.Change) int64 {
+	var fields map[int64]event.Values
+	overlayFields(&fields, itemOf(ch))
+	for id, v := range fields {
+		if items.HasMarker(v.Text(), ch.Marker) {
+			return id
+		}
+	}
+	return 0
+}
+
 // lookUpLead finds the lead by its marker in the newest leads; without a marker
 // field by its name and its contact's phone or e-mail, which is all there is.
 func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amocrm.Result, bool, error) {
@@ -85,7 +98,7 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 	}
 	res, found, err := j.amongLeads(ctx, ch, since, list)
 	many := len(list) >= manyNewest
-	if found || err != nil || !(many || (ch.Looks > 0 && j.markerField(leads) != 0)) {
+	if found || err != nil || !(many || (ch.Looks > 0 && marked(ch) != 0)) {
 		return res, found, err
 	}
 	hits, err := j.searchLead(ctx, ch) // the list did not have it: one more way to ask
@@ -100,7 +113,7 @@ func (j *job) lookUpLead(ctx context.Context, ch event.Change, since int64) (amo
 
 // amongLeads finds the lead of a change among some.
 func (j *job) amongLeads(ctx context.Context, ch event.Change, since int64, list []event.Lead) (amocrm.Result, bool, error) {
-	field, item := j.markerField(leads), itemOf(ch)
+	field, item := marked(ch), itemOf(ch)
 	for _, l := range list {
 		if l.CreatedAt < since || (field != 0 && !items.HasMarker(l.Fields[field].Text(), ch.Marker)) {
 			continue
@@ -146,7 +159,7 @@ func (j *job) looksLike(ctx context.Context, l event.Lead, item map[string]any) 
 // a marker field through its contact, or by its name if it was to have none.
 func (j *job) searchLead(ctx context.Context, ch event.Change) ([]event.Lead, error) {
 	crm := j.crm()
-	if j.markerField(leads) != 0 {
+	if marked(ch) != 0 {
 		return crm.SearchLeads(ctx, ch.Marker)
 	}
 	people, err := j.personInCRM(ctx)
@@ -207,7 +220,7 @@ func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (
 	if err != nil {
 		return amocrm.Result{}, false, err
 	}
-	field := j.markerField(contacts)
+	field := marked(ch)
 	res, found := j.amongContacts(ch, since, list)
 	if found || !(len(list) >= manyNewest || (ch.Looks > 0 && field != 0)) {
 		return res, found, nil
@@ -229,7 +242,7 @@ func (j *job) lookUpContact(ctx context.Context, ch event.Change, since int64) (
 
 // amongContacts finds the contact of a change among some.
 func (j *job) amongContacts(ch event.Change, since int64, list []event.Contact) (amocrm.Result, bool) {
-	field := j.markerField(contacts)
+	field := marked(ch)
 	for _, c := range list {
 		same := field == 0 && j.sharesContact(c) || field != 0 && items.HasMarker(c.Fields[field].Text(), ch.Marker)
 		if c.CreatedAt >= since && same && !j.taken(c.ID, ch) {

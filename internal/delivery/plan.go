@@ -169,7 +169,7 @@ func (j *job) input() *mapping.Input {
 		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last,
 		Jivo: names{j.d.store, j.c.Name}, HasStage: j.hasStage,
 	}
-	replayed := j.ev.Replays > 0 // what it left behind itself must not hide what it says
+	replayed := j.ev.Replays > 0 || j.ev.Anew // what it left behind itself must not hide what it says
 	if j.chat != nil && !replayed {
 		in.NotedTo = j.chat.NotedTo
 	}
@@ -332,7 +332,7 @@ func (j *job) holdContact(ctx context.Context, f *found) error {
 		if err != nil || !ok {
 			return err
 		}
-		if card.ReadAt.After(f.contact.ReadAt) {
+		if known := card.KnownAt(); known.After(f.contact.KnownAt()) && !known.After(time.Now()) {
 			*f.contact = card
 			return nil
 		}
@@ -405,8 +405,11 @@ func mergeReplay(ev *event.Event, fresh []event.Change) []event.Change {
 func (j *job) freezeState(in *mapping.Input, f *found) {
 	j.remember()
 	j.closeChat()
-	if len(j.client.Held) > 0 && (f.contact != nil || j.makes(event.OnContact)) {
-		j.changeClient(func(c *event.Client) { c.Held = nil })
+	told := func(h event.Held) bool {
+		return slices.ContainsFunc(j.ev.Changes, func(ch event.Change) bool { return ch.Rule == h.Key() })
+	}
+	if slices.ContainsFunc(j.client.Held, told) {
+		j.changeClient(func(c *event.Client) { c.Held = slices.DeleteFunc(c.Held, told) })
 	}
 	if in.Call != nil {
 		call := *in.Call

@@ -222,3 +222,38 @@ func TestReplay_OfWhatWasGivenUpInDoubtFindsTheLeadOfToday(t *testing.T) {
 		})
 	}
 }
+
+// `--again` is for the replay that asked for it: a deal that is taken up later, to link
+// the client who has been described, repeats nothing.
+func TestReplay_AgainEndsWithIt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		deal := y.post(`{"event_name":"created_deal","deal_id":5,"client":{"client_id":9},"title":"D","text":"the text","amount":5,"pipeline":{"pipeline_id":1,"pipeline_status":{"pipeline_status_id":1}}}`)
+		pass(11 * time.Minute)
+		y.is(deal, event.Done, "")
+		notes := func() (n int) {
+			y.crm.set(func() {
+				for _, l := range y.crm.notes {
+					n += len(l)
+				}
+			})
+			return n
+		}
+		equal(t, "notes", notes(), 1)
+		y.update(func(tx *store.Tx) error {
+			ev, err := tx.Event(deal)
+			if err != nil {
+				return err
+			}
+			Replay(ev, true, time.Now())
+			return tx.Put(ev)
+		})
+		pass(11 * time.Minute)
+		asked := notes()
+		pass(7 * 24 * time.Hour)
+		y.post(`{"event_name":"created_client","client_id":9,"name":"Ivan","contacts":[{"contact_type":"phone","contact":"+79160000009"}]}`)
+		pass(time.Hour)
+		y.is(deal, event.Done, "")
+		equal(t, "notes", notes(), asked)
+	})
+}

@@ -45,12 +45,12 @@ func unmade(ev *event.Event) bool {
 	return slices.ContainsFunc(ev.Changes, missing) && !slices.ContainsFunc(ev.Changes, doubtful)
 }
 
-// startOver has an event that was dead mapped anew: what was in doubt is not there,
-// and while it was dead it held nobody up, so that its client, or somebody with the
-// same phone, may have come to a contact and a lead since.
-func (j *job) startOver() event.Ending {
+// startOver has an event mapped anew whose contact or lead is not there: while it was
+// dead, or between two attempts, it held nobody up, so that its client, or somebody
+// with the same phone, may have come to a contact and a lead since.
+func (j *job) startOver(why string) event.Ending {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ev.Frozen, j.learned = false, len(j.effects)
-	return event.Snooze{Until: time.Now(), Why: "what was in doubt is not there; mapped anew"}
+	j.ev.Frozen, j.ev.Anew, j.learned = false, true, len(j.effects)
+	return event.Snooze{Until: time.Now(), Why: why}
 }

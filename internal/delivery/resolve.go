@@ -221,7 +221,7 @@ func (j *job) learnContact(card *event.ContactCard, keys []string) {
 		if err != nil {
 			return err
 		}
-		if old.ReadAt.After(c.ReadAt) && !old.ReadAt.After(time.Now()) {
+		if known := old.KnownAt(); known.After(c.ReadAt) && !known.After(time.Now()) {
 			return nil // it was written to since
 		}
 		if ok {
@@ -319,7 +319,7 @@ func (j *job) knownContact(contactID int64) (card event.ContactCard, fresh bool,
 		j.leadsThen = map[int64][]int64{}
 	}
 	j.leadsThen[contactID] = slices.Clone(card.Contact.LeadIDs)
-	fresh = ok && (card.Contact.Deleted || !card.Dirty && time.Since(card.ReadAt) < j.c.Refresh)
+	fresh = ok && (card.Contact.Deleted || card.Fresh(time.Now(), j.c.Refresh))
 	return card, fresh, nil
 }
 

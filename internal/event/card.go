@@ -11,7 +11,8 @@ import (
 type LeadCard struct {
 	Lead       Lead              `json:"lead"`
 	StageSince int64             `json:"stage_since,omitempty"` // unix seconds
-	ReadAt     time.Time         `json:"read_at,omitzero"`      // last own write, full hook or read
+	ReadAt     time.Time         `json:"read_at,omitzero"`      // last full hook or read, or own create
+	WroteAt    time.Time         `json:"wrote_at,omitzero"`     // last own write
 	SeenTo     int64             `json:"seen_to,omitempty"`     // updated_at of the newest whole state: hook, read or own create
 	PlacedAt   int64             `json:"placed_at,omitempty"`   // updated_at of the bridge's own newest move
 	Dirty      bool              `json:"dirty,omitempty"`       // must be read again
@@ -28,10 +29,40 @@ type LeadCard struct {
 type ContactCard struct {
 	Contact Contact           `json:"contact"`
 	ReadAt  time.Time         `json:"read_at,omitzero"`
+	WroteAt time.Time         `json:"wrote_at,omitzero"`
 	Dirty   bool              `json:"dirty,omitempty"`
 	Wrote   map[string]string `json:"wrote,omitempty"`
 	// Doubt is the event whose update of the contact was last in doubt, 0 if none ever was.
 	Doubt uint64 `json:"doubt,omitempty"`
+}
+
+// Fresh reports whether all of the lead is known as of `within` ago. What the bridge
+// wrote makes nothing fresher: it tells of no more than what was written. A time to
+// come is none: the clock was put right since.
+func (c *LeadCard) Fresh(now time.Time, within time.Duration) bool {
+	return !c.Dirty && recent(c.ReadAt, now, within)
+}
+
+// Fresh is the same for a contact.
+func (c *ContactCard) Fresh(now time.Time, within time.Duration) bool {
+	return !c.Dirty && recent(c.ReadAt, now, within)
+}
+
+func recent(at, now time.Time, within time.Duration) bool {
+	return !at.After(now) && now.Sub(at) < within
+}
+
+// KnownAt is when the card last took anything over.
+func (c *LeadCard) KnownAt() time.Time { return later(c.ReadAt, c.WroteAt) }
+
+// KnownAt is the same for a contact.
+func (c *ContactCard) KnownAt() time.Time { return later(c.ReadAt, c.WroteAt) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // CardChange is one change of a lead that somebody else than the bridge made.
@@ -97,7 +128,7 @@ func (c *LeadCard) ApplyThin(pipeline, status int64, at time.Time) {
 // ApplyRead takes over a lead read from the API at the given time. Dirt that
 // arose after the read began stays.
 func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
-	since := c.ReadAt.After(began) && l.UpdatedAt == c.Lead.UpdatedAt // which of the two came later in that second?
+	since := c.KnownAt().After(began) && l.UpdatedAt == c.Lead.UpdatedAt // which of the two came later in that second?
 	if l.UpdatedAt < c.Lead.UpdatedAt || since && (l.StatusID != c.Lead.StatusID || l.PipelineID != c.Lead.PipelineID) {
 		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook or the write
 		return
@@ -117,12 +148,12 @@ func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
 func (c *LeadCard) ApplyOwn(l Lead, at time.Time) {
 	switch {
 	case c.Lead.ID == 0:
-		c.SeenTo, c.StageSince = l.UpdatedAt, at.Unix()
+		c.SeenTo, c.StageSince, c.ReadAt = l.UpdatedAt, at.Unix(), at
 	case c.Lead.StatusID != l.StatusID || c.Lead.PipelineID != l.PipelineID:
 		c.PlacedAt, c.StageSince = l.UpdatedAt, at.Unix()
 	}
 	c.Lead = l.closedSince(c.Lead, l.UpdatedAt)
-	c.ReadAt = at
+	c.WroteAt = at
 }
 
 // Disown takes back the changes noted since a write of the bridge's own left

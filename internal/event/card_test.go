@@ -170,8 +170,8 @@ func TestLeadCard_OwnWritesAreNoChanges(t *testing.T) {
 	if len(card.Changes) != 0 || card.Dirty {
 		t.Errorf("changes %+v, dirty %v", card.Changes, card.Dirty)
 	}
-	if card.StageSince != t0.Unix() || !card.ReadAt.Equal(t0) {
-		t.Errorf("stage since %d, read at %v", card.StageSince, card.ReadAt)
+	if card.StageSince != t0.Unix() || !card.WroteAt.Equal(t0) {
+		t.Errorf("stage since %d, written at %v", card.StageSince, card.WroteAt)
 	}
 }
 

@@ -114,7 +114,10 @@ type Event struct {
 	Changes   []Change    `json:"changes,omitempty"`
 	// Frozen says the change list stands: it froze with the first change sent
 	// and is continued, never mapped anew, unless a settled event is replayed.
-	Frozen   bool      `json:"frozen,omitempty"`
+	Frozen bool `json:"frozen,omitempty"`
+	// Anew says the list was given up before its contact and lead were made: what the
+	// event left behind itself then must not hide what it says.
+	Anew     bool      `json:"anew,omitempty"`
 	Requests []Request `json:"requests,omitempty"`
 	Again    bool      `json:"again,omitempty"` // replayed with --again: settled creates may repeat
 	Replays  int       `json:"replays,omitempty"`

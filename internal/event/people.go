@@ -2,6 +2,7 @@ package event
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -94,6 +95,9 @@ type Held struct {
 	Text string    `json:"text"`
 	At   time.Time `json:"at"`
 }
+
+// Key names the note that the transcript becomes: a chat may be finished several times.
+func (h Held) Key() string { return "held:" + h.Chat + ":" + strconv.FormatUint(h.Seq, 10) }
 
 // Link ties a lead to a client, and to the chats and the deal it stands for.
 type Link struct {

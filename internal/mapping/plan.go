@@ -205,7 +205,7 @@ func (s *session) held() []event.Note {
 	var out []event.Note
 	for _, h := range s.in.client().Held {
 		if text := lines(h.Text); text != "" {
-			out = append(out, event.Note{Key: "held:" + h.Chat, To: "lead", Text: text, Service: service, Chat: h.Chat})
+			out = append(out, event.Note{Key: h.Key(), To: "lead", Text: text, Service: service, Chat: h.Chat})
 		}
 	}
 	return out
