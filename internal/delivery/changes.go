@@ -332,9 +332,9 @@ func (j *job) due(t event.TaskChange) time.Time {
 }
 
 // stillOpen reports whether the task this rule last made on the entity is still
-// open there, or an earlier event of the client is about to make it.
+// open there, or another event is about to make it.
 func (j *job) stillOpen(ctx context.Context, entity string, entityID int64, rule string) (bool, error) {
-	if soon, err := j.underWay(rule); err != nil || soon {
+	if soon, err := j.underWay(entity, entityID, rule); err != nil || soon {
 		return soon, err
 	}
 	var made string

@@ -75,16 +75,41 @@ func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool)
 	return first, err
 }
 
-// underWay reports whether an earlier event of the client is about to make a
-// task of this rule.
-func (j *job) underWay(rule string) (bool, error) {
-	if j.msg.Client == "" {
-		return false, nil
-	}
-	first, err := j.unsettled(store.Filter{Client: j.msg.Client}, func(_ *store.Tx, ev *event.Event) bool {
+// underWay reports whether a task of this rule is about to be made there: by an earlier
+// event of the client, or by one of anybody else who leads to the same place. Whoever
+// shares a phone shares the lead as well, and their lines do not wait for each other.
+func (j *job) underWay(entity string, entityID int64, rule string) (soon bool, err error) {
+	makes := func(ev *event.Event) bool {
 		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
 			return ch.Op == event.OpCreate && ch.Target == event.OnTask && ch.Rule == rule && (ch.State == event.Open || ch.State == event.Sent)
 		})
+	}
+	if j.msg.Client != "" {
+		first, err := j.unsettled(store.Filter{Client: j.msg.Client}, func(_ *store.Tx, ev *event.Event) bool { return makes(ev) })
+		if err != nil || first != nil {
+			return first != nil, err
+		}
+	}
+	err = j.d.store.View(func(tx *store.Tx) error {
+		clients := tx.ClientsByLead(j.c.Name, entityID)
+		if entity == contacts {
+			clients = tx.ClientsByContact(j.c.Name, entityID)
+		}
+		clients = slices.Compact(slices.Sorted(slices.Values(append(clients, j.namesakes(tx, j.c.Name)...)))) // who is not linked there yet
+		for _, client := range clients {
+			evs, _, err := tx.Events(store.Filter{Connection: j.c.Name, Source: event.Jivo, Client: client, State: event.Pending, Limit: 100})
+			if err != nil {
+				return err
+			}
+			soon = soon || slices.ContainsFunc(evs, func(ev *event.Event) bool {
+				m := ev.Lead
+				if entity == contacts {
+					m = ev.Contact
+				}
+				return ev.Seq != j.seq && ev.Frozen && m != nil && m.ID == entityID && makes(ev)
+			})
+		}
+		return nil
 	})
-	return first != nil, err
+	return soon, err
 }

@@ -209,10 +209,14 @@ func (j *job) linkClient(tx *store.Tx, cid int64) error {
 		return nil
 	}
 	c := tx.Client(j.c.Name, j.client.ID)
+	first := c.ContactID == 0
 	if c.ContactID != cid {
 		c.ContactID, c.LinkedAt = cid, time.Now()
 	}
-	return tx.PutClient(j.c.Name, c)
+	if err := tx.PutClient(j.c.Name, c); err != nil || !first {
+		return err
+	}
+	return j.takeUp(tx, c.ID, event.Skipped, event.NoTarget) // tasks that had no place
 }
 
 func (j *job) leadWritten(ch event.Change, res amocrm.Result) {

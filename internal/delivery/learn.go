@@ -211,21 +211,8 @@ func (j *job) studyChat(tx *store.Tx, st *state) (writes []func(*store.Tx) error
 // this event looks a lead for must find that one.
 func (j *job) revive(tx *store.Tx, c *event.Client) error {
 	conn, at := j.c.Name, j.ev.ReceivedAt
-	for _, seq := range tx.ParkedOf(conn, c.ID) {
-		if _, err := wake(tx, seq, at); err != nil {
-			return err
-		}
-	}
-	dead, _, err := tx.Events(store.Filter{Connection: conn, Client: c.ID, State: event.Dead, Reason: event.ClientUnknown, Limit: 100})
-	if err != nil {
+	if err := j.takeUp(tx, c.ID, event.Dead, event.ClientUnknown); err != nil {
 		return err
-	}
-	for _, ev := range dead {
-		if at.Sub(ev.ReceivedAt) < reviveWithin {
-			if _, err := wake(tx, ev.Seq, at); err != nil {
-				return err
-			}
-		}
 	}
 	for _, l := range c.Leads {
 		if !l.Bare || l.Deal == "" {
@@ -244,6 +231,30 @@ func (j *job) revive(tx *store.Tx, c *event.Client) error {
 		}
 		if woken != nil && woken.Line == j.ev.Line && woken.Seq < j.seq && !j.ev.Frozen {
 			j.first = woken.Seq
+		}
+	}
+	return nil
+}
+
+// takeUp wakes the events of a client that are parked, and the tasks that ended in this
+// way for want of what there is now.
+func (j *job) takeUp(tx *store.Tx, client string, ended event.State, why event.Reason) error {
+	conn, at := j.c.Name, j.ev.ReceivedAt
+	for _, seq := range tx.ParkedOf(conn, client) {
+		if _, err := wake(tx, seq, at); err != nil {
+			return err
+		}
+	}
+	evs, _, err := tx.Events(store.Filter{Connection: conn, Client: client, State: ended, Reason: why, Limit: 100})
+	if err != nil {
+		return err
+	}
+	for _, ev := range evs {
+		if ev.Seq == j.seq || at.Sub(ev.ReceivedAt) >= reviveWithin || !slices.Contains(taskKinds, ev.Kind) {
+			continue
+		}
+		if _, err := wake(tx, ev.Seq, at); err != nil {
+			return err
 		}
 	}
 	return nil

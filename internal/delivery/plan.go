@@ -16,10 +16,10 @@ import (
 var visitorKinds = []string{"chat_accepted", "chat_updated", "chat_finished", "offline_message", "call_event"}
 
 // needsClient are the kinds that carry no more of their client than an id.
-var needsClient = []string{
-	"created_deal", "updated_deal", "client_attribute_updated",
-	"created_task", "updated_task", "completed_task", "deleted_task",
-}
+var needsClient = append([]string{"created_deal", "updated_deal", "client_attribute_updated"}, taskKinds...)
+
+// taskKinds are the kinds of Jivo's tasks.
+var taskKinds = []string{"created_task", "updated_task", "completed_task", "deleted_task"}
 
 // jivo works one event of Jivo's: learn, map, find, freeze, apply.
 func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
@@ -79,6 +79,9 @@ func (j *job) jivo(ctx context.Context, body []byte) event.Ending {
 	if end := j.nobody(plan); end != nil {
 		return end
 	}
+	if end := j.placeless(); end != nil {
+		return end
+	}
 	return j.carryOut(ctx, in, plan)
 }
 
@@ -89,18 +92,37 @@ func (j *job) await() event.Ending {
 		return nil
 	}
 	isTask := j.task != nil
+	if end := j.park("its client"); end != nil {
+		return end
+	}
 	switch {
-	case j.ev.State == event.Parked && j.queues():
-		return event.Snooze{Until: time.Now(), Why: "has waited for its client, and stands in the line again"}
-	case !j.ev.Overdue && j.ev.State != event.Parked:
-		j.ev.Overdue = true // should it come due again, it has waited
-		return event.Park{Until: time.Now().Add(j.c.Park)}
 	case j.msg.Kind == "client_attribute_updated":
 		return event.Skip{Reason: event.Remembered, Detail: "attributes kept with the client"}
 	case isTask && (j.deal == nil || j.deal.LeadID == 0):
 		return event.Kill{Reason: event.ClientUnknown, Detail: "no event has described the task's client"}
 	}
 	j.warn("client_unknown: no event has described the client")
+	return nil
+}
+
+// placeless parks a task that has no place yet: its deal has no lead, and its client,
+// although described, no contact. Whatever makes one takes it up (linkClient).
+func (j *job) placeless() event.Ending {
+	if j.task == nil || j.task.AmoID != 0 || !j.client.Described || j.client.ContactID != 0 || j.c.Program.SwitchedOff(j.msg.Kind) || j.deal != nil && j.deal.LeadID != 0 {
+		return nil
+	}
+	return j.park("a lead or contact")
+}
+
+// park has an event wait for something, once; nil: it has waited.
+func (j *job) park(what string) event.Ending {
+	switch {
+	case j.ev.State == event.Parked && j.queues():
+		return event.Snooze{Until: time.Now(), Why: "has waited for " + what + ", and stands in the line again"}
+	case !j.ev.Overdue && j.ev.State != event.Parked:
+		j.ev.Overdue = true // should it come due again, it has waited
+		return event.Park{Until: time.Now().Add(j.c.Park)}
+	}
 	return nil
 }
 
@@ -145,12 +167,16 @@ func (j *job) nobody(plan event.Plan) event.Ending {
 	return event.Skip{Reason: event.NoRule, Detail: "no rule and no built-in wanted it"}
 }
 
-// hold keeps the transcript of an anonymous visitor's chat with the client.
+// hold keeps what an anonymous visitor said, the transcript of a chat or a message,
+// with the client.
 func (j *job) hold() {
-	if j.msg.Kind != "chat_finished" {
-		return
+	var t string
+	switch j.msg.Kind {
+	case "chat_finished":
+		t = j.c.Program.Transcript(j.input())
+	case "offline_message":
+		t = text(j.msg.Fields, "message")
 	}
-	t := j.c.Program.Transcript(j.input())
 	if t == "" {
 		return
 	}
@@ -422,8 +448,9 @@ func (j *job) freezeState(in *mapping.Input, f *found) {
 // is replayed was asked for.
 func (j *job) late(at uint64) bool { return j.seq < at && j.ev.Replays == 0 }
 
-// remember keeps this event's whole state as the last one of its entity, unless
-// it comes late.
+// remember keeps this event's whole state as the last one of its entity, unless a newer
+// one has told of it: also a replay must not have the next event take for a change what
+// none was.
 func (j *job) remember() {
 	conn, fields := j.c.Name, j.msg.Fields
 	switch {
@@ -431,8 +458,8 @@ func (j *job) remember() {
 		t := j.task.ID
 		j.effect(func(tx *store.Tx) error {
 			return changeRecord(tx, store.Tasks, store.Key(conn, t), func(r *event.JivoTask) {
-				if r.ID = t; !j.late(r.At) {
-					r.Last, r.At = fields, max(r.At, j.seq)
+				if r.ID = t; j.seq >= r.At {
+					r.Last, r.At = fields, j.seq
 				}
 			})
 		})
@@ -441,15 +468,15 @@ func (j *job) remember() {
 		j.effect(func(tx *store.Tx) error {
 			return changeRecord(tx, store.Deals, store.Key(conn, d), func(r *event.Deal) {
 				r.ID, r.Client = d, cl
-				if !j.late(r.At) {
-					r.Last, r.At = fields, max(r.At, j.seq)
+				if j.seq >= r.At {
+					r.Last, r.At = fields, j.seq
 				}
 				if r.Bare { // who is woken to link the contact says nothing that is out of date
 					r.Seq = max(r.Seq, j.seq)
 				}
 			})
 		})
-	case slices.Contains(clientStates, j.msg.Kind) && j.client.ID != "":
+	case slices.Contains(clientStates, j.msg.Kind) && j.client.ID != "" && (j.ev.Replays == 0 || j.seq >= j.client.Seq):
 		cl := j.client.ID
 		j.effect(func(tx *store.Tx) error { return store.Set(tx, store.Last, store.Key(conn, "client", cl), fields) })
 	}

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/event"
+	"github.com/jivo-amocrm/bridge/internal/jivo"
+	"github.com/jivo-amocrm/bridge/internal/mapping"
 	"github.com/jivo-amocrm/bridge/internal/store"
 )
 
@@ -171,4 +174,91 @@ func TestDoubt_AFoundContactKeepsWhatIsKnownOfIt(t *testing.T) {
 			return err
 		})
 	})
+}
+
+// What is known of a contact goes with the one client who was linked to it; an update of
+// somebody else that lands afterwards tells no more of it than what it wrote: neither that
+// it has no phone, nor that it has no lead. The next chat finds both.
+func TestForget_AContactWrittenMeanwhileIsReadAgain(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		const shared = "+79160000001"
+		y.post(calls("chat_accepted", 1, shared))
+		pass(time.Second)
+		let := make(chan struct{})
+		y.crm.set(func() {
+			y.crm.after = func(w amocrm.Write) error {
+				if w.Endpoint == amocrm.PatchContacts {
+					<-let
+				}
+				return nil
+			}
+		})
+		y.post(calls("chat_accepted", 7, shared))
+		pass(time.Second)
+		y.forget("1")
+		y.crm.set(func() { // amoCRM's search is late
+			y.crm.unindexed = map[int64]bool{}
+			for id := range y.crm.contacts {
+				y.crm.unindexed[id] = true
+			}
+		})
+		close(let)
+		pass(time.Second)
+		y.post(calls("chat_updated", 1, shared))
+		pass(time.Minute)
+		equal(t, "contacts", y.crm.people(), 1)
+		equal(t, "leads", y.crm.made(), 1)
+	})
+}
+
+// A task that is wanted once is made once, though two visitors with one phone ask for it
+// at the same moment: their lead is one, their lines are not.
+func TestTask_OnceForTwoVisitorsWithOnePhone(t *testing.T) {
+	for name, first := range map[string]bool{"both known": true, "one of them new": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, y *yard) {
+				y.c.Program = onceProgram(t)
+				y.run()
+				const shared = "+79160000001"
+				y.post(calls("chat_accepted", 1, shared))
+				pass(time.Second)
+				if first {
+					y.post(calls("chat_accepted", 7, shared))
+					pass(time.Second)
+				}
+				y.crm.set(func() {
+					y.crm.before = func(amocrm.Write) error { time.Sleep(time.Second); return nil }
+				})
+				y.post(calls("offline_message", 7, shared))
+				y.post(calls("offline_message", 1, shared))
+				pass(time.Minute)
+				tasks := 0
+				y.crm.set(func() {
+					for _, list := range y.crm.tasks {
+						tasks += len(list)
+					}
+				})
+				equal(t, "tasks", tasks, 1)
+			})
+		})
+	}
+}
+
+// onceProgram has a message bring a task, once.
+func onceProgram(t *testing.T) *mapping.Program {
+	t.Helper()
+	yes := true
+	p, problems := mapping.Compile([]mapping.Rule{
+		{
+			Name: txt("lead"), On: txts("chat_accepted", "chat_updated", "offline_message"), When: txt("has_contact() or known()"),
+			Contact: &mapping.ContactBlock{Find: txts("client", "phone", "email"), Create: &yes, Name: txt("{{ visitor.name }}"), Phone: txt("{{ visitor.phone }}")},
+			Lead:    &mapping.LeadBlock{Find: txts("chat", "open"), Create: &yes, Name: txt("Chat {{ visitor.number }}")},
+		},
+		{Name: txt("answer"), On: txts("offline_message"), Task: &mapping.TaskBlock{To: txt("lead"), Text: txt("Answer"), Due: txt("1h"), Once: true}},
+	}, mapping.Env{Kinds: jivo.Kinds(), Schema: jivo.Schema, Language: "ru", Region: "RU", Anonymous: "hold"})
+	if len(problems) > 0 {
+		t.Fatalf("rules: %v", problems)
+	}
+	return p
 }

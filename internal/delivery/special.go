@@ -28,8 +28,35 @@ func (j *job) special(ctx context.Context) event.Ending {
 	case contacts:
 		return j.assignContact(ctx, target)
 	}
-	j.changeClient(func(c *event.Client) { c.CompanyID = target })
-	return event.Finished{}
+	return j.assignCompany(ctx, target)
+}
+
+// assignCompany has the client's contact stand in a company: at once where there is
+// one, else when it is made.
+func (j *job) assignCompany(ctx context.Context, companyID int64) event.Ending {
+	j.client.CompanyID = companyID
+	j.changeClient(func(c *event.Client) { c.CompanyID = companyID })
+	if j.client.ContactID == 0 {
+		return event.Finished{}
+	}
+	f := &found{}
+	var err error
+	if f.contact, err = j.contactCard(ctx, j.client.ContactID); err == nil {
+		err = j.holdContact(ctx, f)
+	}
+	if err != nil {
+		return ended(ctx, err)
+	}
+	if f.contact == nil || f.contact.Contact.CompanyID == companyID {
+		return event.Finished{}
+	}
+	b := &builder{j: j, f: f}
+	b.join("", f.contact.Contact.ID)
+	j.mu.Lock()
+	j.ev.Changes = mergeReplay(j.ev, b.list)
+	j.mu.Unlock()
+	j.ev.Contact = &event.Match{ID: f.contact.Contact.ID, By: "client", Why: "the client is linked to it"}
+	return j.apply(ctx)
 }
 
 func (j *job) assignLead(ctx context.Context, leadID int64) event.Ending {

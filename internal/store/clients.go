@@ -1,9 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
@@ -157,37 +157,54 @@ func (t *Tx) ContactsBy(account, key string) []int64 {
 
 // SetContactKeys replaces the keys of a contact; none drops it.
 func (t *Tx) SetContactKeys(account string, contactID int64, keys []string) error {
+	return t.changeContactKeys(account, contactID, keys, false)
+}
+
+// AddContactKeys gives a contact keys beside those it has: not all of it is known.
+func (t *Tx) AddContactKeys(account string, contactID int64, keys []string) error {
+	return t.changeContactKeys(account, contactID, keys, true)
+}
+
+func (t *Tx) changeContactKeys(account string, contactID int64, keys []string, beside bool) error {
 	reverse := numbered(account, contactID)
-	var digests []byte
-	now := make([]entry, 0, len(keys))
-	for _, key := range keys {
-		d := hash(key)
-		digests = append(digests, d[:]...)
-		now = append(now, entry{bucketDirectory, directoryPrefix(account, d) + be64(uint64(contactID))})
-	}
 	rec := t.get(bucketContactKeys, reverse)
 	if rec != nil && rec[0] != recordVersion {
 		return fmt.Errorf("keys of contact %d: %w", contactID, errRecord)
 	}
-	var old []entry
+	var had, digests []digest
 	if rec != nil {
-		if bytes.Equal(rec[1:], digests) {
-			return nil
-		}
-		for d := bytes.Clone(rec[1:]); len(d) >= len(digest{}); d = d[len(digest{}):] {
-			old = append(old, entry{bucketDirectory, directoryPrefix(account, digest(d[:16])) + be64(uint64(contactID))})
+		for d := rec[1:]; len(d) >= len(digest{}); d = d[len(digest{}):] {
+			had = append(had, digest(d[:len(digest{})]))
 		}
 	}
-	if err := t.syncIndex(old, now); err != nil {
+	if beside {
+		digests = slices.Clone(had)
+	}
+	for _, key := range keys {
+		if d := hash(key); !beside || !slices.Contains(digests, d) {
+			digests = append(digests, d)
+		}
+	}
+	if slices.Equal(had, digests) {
+		return nil
+	}
+	entries := func(digests []digest) (out []entry) {
+		for _, d := range digests {
+			out = append(out, entry{bucketDirectory, directoryPrefix(account, d) + be64(uint64(contactID))})
+		}
+		return out
+	}
+	if err := t.syncIndex(entries(had), entries(digests)); err != nil {
 		return err
 	}
-	switch {
-	case len(digests) > 0:
-		return t.put(bucketContactKeys, reverse, append([]byte{recordVersion}, digests...))
-	case rec != nil:
+	if len(digests) == 0 {
 		return t.del(bucketContactKeys, reverse)
 	}
-	return nil
+	value := []byte{recordVersion}
+	for _, d := range digests {
+		value = append(value, d[:]...)
+	}
+	return t.put(bucketContactKeys, reverse, value)
 }
 
 func directoryPrefix(account string, d digest) string { return prefix(account) + string(d[:]) }
