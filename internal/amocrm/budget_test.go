@@ -2,6 +2,7 @@ package amocrm
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -133,7 +134,33 @@ func TestThrottled_LongWaitIsToldInsteadOfWaitedOut(t *testing.T) {
 		if n := len(w.Seen()); n != 1 || time.Since(began) > time.Second {
 			t.Errorf("%d requests, %v", n, time.Since(began))
 		}
+		if s := w.Standing(); !s.Paused || s.Reason != RateLimited || !s.Until.Equal(began.Add(300*time.Second)) || w.State().Paused {
+			t.Errorf("people are told %+v", s)
+		}
+		pass(301 * time.Second)
+		if s := w.Standing(); s.Paused {
+			t.Errorf("afterwards people are told %+v", s)
+		}
 	})
+}
+
+// A Retry-After that is a date is meant by the clock of who says it, which its answer
+// tells; ours may run an hour ahead or behind.
+func TestThrottled_ADateIsReadByTheClockOfWhoSaysIt(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, 0, time.Hour} {
+		inBubble(t, Config{}, nil, func(rw http.ResponseWriter, r *http.Request, body []byte) {
+			there := time.Now().Add(skew).UTC()
+			rw.Header().Set("Date", there.Format(http.TimeFormat))
+			rw.Header().Set("Retry-After", there.Add(5*time.Minute).Format(http.TimeFormat))
+			farend.Page(429)(rw, r, body)
+		}, func(t *testing.T, w *world) {
+			_, err := w.Write(t.Context(), lead(1))
+			e, ok := errors.AsType[*NotSent](err)
+			if !ok || time.Until(e.Until).Round(time.Second) != 5*time.Minute {
+				t.Errorf("their clock is ours and %v: %v", skew, err)
+			}
+		})
+	}
 }
 
 // The words of a 429 say nothing that its status does not: one whose page breaks

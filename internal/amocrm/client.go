@@ -97,6 +97,7 @@ type Client struct {
 	ledger Ledger
 	obs    Observer
 	log    *slog.Logger
+	rest   atomic.Int64 // the end of the rest that was last said, unix nanoseconds; 0: it is over
 
 	budget *budget.Transport
 	http   *retryablehttp.Client

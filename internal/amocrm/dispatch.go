@@ -70,6 +70,9 @@ func (c *Client) dispatch() {
 		if err != nil {
 			return // closed, and flushed by Close
 		}
+		if c.rest.Swap(0) != 0 {
+			c.log.Info("amoCRM's rest is over")
+		}
 		jobs := c.queue.pick()
 		if len(jobs) == 0 {
 			s.Release()
@@ -101,8 +104,14 @@ func (c *Client) keepFailed(err error) {
 	}
 }
 
+// heldError ends what waits while a 429 holds everything back for longer than a request
+// waits it out. It is said once for each such rest: operators see their cards get old.
 func (c *Client) heldError() *NotSent {
-	return &NotSent{Trouble: RateLimited, Reason: RateLimited, Until: c.budget.Held()}
+	until := c.budget.Held()
+	if c.rest.Swap(until.UnixNano()) != until.UnixNano() {
+		c.log.Error("amoCRM asks for a rest; nothing is sent until then", "pause", RateLimited, "until", until.Format(time.RFC3339))
+	}
+	return &NotSent{Trouble: RateLimited, Reason: RateLimited, Until: until}
 }
 
 // run makes the one request of some jobs and brings each to its end, or back

@@ -17,6 +17,11 @@ const (
 	maxNotePages   = 4
 )
 
+// maxBackdated is how many in a row, in the order of their ids, may have been made
+// with a time of creation that is past, as a migration does, before a list of the
+// newest has come to those that are old.
+const maxBackdated = 100
+
 // SearchContacts asks for contacts by `query`, a full-text search over all
 // fields: every hit must be checked against the phone or e-mail that was meant
 // (amocrm-api.md §4.3). What was just created may not be found yet.
@@ -71,10 +76,13 @@ func newest[T any](ctx context.Context, c *Client, entity, with, order string, s
 	var found []T
 	seen := map[lenient.Number]bool{} // what is created meanwhile pushes entries to the next page
 	q := limited(maxItems, with, order)
+	old := 0 // in a row
 	err := pages(ctx, c, "/api/v4/"+entity, entity, q, maxNewestPages, func(e rest.Entity) bool {
 		if int64(e.CreatedAt) < since {
-			return false
+			old++
+			return order == "id" && old < maxBackdated
 		}
+		old = 0
 		if !seen[e.ID] {
 			seen[e.ID] = true
 			found = append(found, as(e))

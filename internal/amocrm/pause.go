@@ -159,6 +159,16 @@ func (g *gate) poke() {
 // State returns how the account stands.
 func (c *Client) State() Status { return c.gate.now() }
 
+// Standing is State as people are told it: a rest that a 429 asked for and that is too
+// long to be waited out by a request is shown as a pause, though it ends by itself.
+func (c *Client) Standing() Status {
+	s := c.State()
+	if until := c.budget.Held(); !s.Paused && c.rest.Load() != 0 && time.Now().Before(until) {
+		s.Paused, s.Reason, s.Until = true, RateLimited, until
+	}
+	return s
+}
+
 // Resumed returns a channel that is closed when the present pause ends; one
 // that is closed already if there is none.
 func (c *Client) Resumed() <-chan struct{} {

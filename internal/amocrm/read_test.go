@@ -251,6 +251,30 @@ func TestNewestLeads_StopAtTheMomentAndSurviveShiftingPages(t *testing.T) {
 	})
 }
 
+// Contacts made with a time of creation that is past, as a migration does, hide nobody
+// who stands after them in the order of ids; where all are old the list is read no further.
+func TestNewestContacts_BackdatedOnesHideNobody(t *testing.T) {
+	inBubble(t, Config{RPS: 100}, nil, func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		if r.URL.Query().Get("page") != "1" {
+			t.Errorf("page %s was read", r.URL.Query().Get("page"))
+		}
+		var out []string
+		for i := range 250 {
+			created := 1000 // long ago
+			if i == 60 || i == 120 {
+				created = 9300
+			}
+			out = append(out, fmt.Sprintf(`{"id":%d,"created_at":%d}`, 10000-i, created))
+		}
+		fmt.Fprintf(w, `{"_links":{"next":{"href":"x"}},"_embedded":{"contacts":[%s]}}`, strings.Join(out, ","))
+	}, func(t *testing.T, w *world) {
+		got, err := w.NewestContacts(t.Context(), 9300)
+		if err != nil || len(got) != 2 || got[0].ID != 9940 || got[1].ID != 9880 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
 func TestLists_EndAtA204AndAtADanglingNext(t *testing.T) {
 	inBubble(t, Config{RPS: 100}, nil, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		if r.URL.Query().Get("page") != "1" {

@@ -31,6 +31,7 @@ type account struct {
 
 	spent *spent
 
+	life context.Context // ends with close
 	stop func()
 	work sync.WaitGroup
 	once sync.Once
@@ -57,6 +58,7 @@ func clientConfig(c *config.AmoCRM, opt Options) amocrm.Config {
 func (a *App) openAccount(c *config.Connection) *account {
 	cfg := c.AmoCRM
 	acc := &account{host: cfg.Host, print: fingerprint(&cfg)}
+	acc.life, acc.stop = context.WithCancel(a.life)
 	tokens := a.tokens(acc, c)
 	var recent []time.Time
 	acc.spent, recent = openSpent(a.cfg.Data, cfg.Host, cfg.RequestsPerSecond)
@@ -75,12 +77,10 @@ func (a *App) openAccount(c *config.Connection) *account {
 	}, acc.client, a.store, a.log)
 	acc.shared = &delivery.Account{
 		Host: cfg.Host, CRM: acc.client, Dict: acc.keeper.Dict, Doubtful: acc.keeper.Doubtful,
-		Complete: acc.keeper.Complete, HearsContacts: acc.keeper.HearsContacts, Idle: acc.client.Idle,
+		Complete: acc.keeper.Complete, CatchUp: acc.keeper.CatchUp, Idle: acc.client.Idle,
 	}
-	ctx, cancel := context.WithCancel(a.life)
-	acc.stop = cancel
 	for _, run := range []func(context.Context){acc.client.Run, acc.keeper.Run} {
-		acc.work.Go(func() { run(ctx) })
+		acc.work.Go(func() { run(acc.life) })
 	}
 	return acc
 }
@@ -128,12 +128,12 @@ func (acc *account) info() token.Info {
 }
 
 // kickWhenResumed has the dispatcher look again once the account's present pause
-// has ended.
+// has ended; the pause of an account that is closed never does.
 func (a *App) kickWhenResumed(acc *account) {
 	select {
 	case <-acc.client.Resumed():
 		a.disp.Kick()
-	case <-a.lifetime().Done():
+	case <-acc.life.Done():
 	}
 }
 
@@ -143,7 +143,7 @@ const banWindow = 5 * time.Minute
 
 // paused is told of each pause an account's client found by itself.
 func (a *App) paused(acc *account, s amocrm.Status) {
-	go a.kickWhenResumed(acc) // ends with the pause
+	go a.kickWhenResumed(acc) // ends with the pause or the account
 	if s.Reason != amocrm.Banned {
 		return
 	}

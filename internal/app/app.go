@@ -75,7 +75,8 @@ type App struct {
 	public, admin net.Listener
 	fatal         chan error
 
-	connecting sync.Mutex // held by connect
+	applying   sync.Mutex // held by apply
+	connecting sync.Mutex // held while the rooms are given their connections; taken before mu, and never over what waits for an account to close
 
 	began *config.Config // what the process started with: what takes a restart is told by it
 
@@ -168,7 +169,6 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	a.life = life
 	a.mu.Unlock()
 
-	a.wakeUp(life)
 	a.apply(a.config())
 	public := intake.HTTPServer(a.intake.Handler(), a.log)
 	admin := console.HTTPServer(a.console, a.log)

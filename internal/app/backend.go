@@ -71,7 +71,7 @@ func (a *App) row(r *connection) console.Connection {
 	if !t.ExpiresAt.IsZero() {
 		c.Token.ExpiresAt = &t.ExpiresAt
 	}
-	s := r.account.client.State()
+	s := r.account.client.Standing()
 	switch {
 	case s.Paused && s.Reason == amocrm.AuthNeeded, t.State == console.TokenNeedsAuth:
 		c.State, c.PauseReason = console.ConnectionNeedsAuth, string(amocrm.AuthNeeded)
@@ -343,7 +343,7 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 		out = append(out, console.Problem{What: "the config was not taken over yet"})
 	}
 	for _, r := range running {
-		s := r.account.client.State()
+		s := r.account.client.Standing()
 		switch {
 		case r.refused != nil:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: r.refused.Error()})
@@ -353,6 +353,11 @@ func (a *App) Ready(ctx context.Context) (out []console.Problem) {
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: unread(r.account.keeper.Unread())})
 		case r.account.info().State == console.TokenNeedsAuth:
 			out = append(out, console.Problem{Connection: r.cfg.Name, What: "the token is dead", Hint: pauseHint(amocrm.AuthNeeded)})
+		case r.account.keeper.Unswept() != nil:
+			out = append(out, console.Problem{
+				Connection: r.cfg.Name, What: "what hooks miss is not found out: " + r.account.keeper.Unswept().Error(),
+				Hint: "give the token's user the right to see it, or take a token of an administrator",
+			})
 		}
 	}
 	return out
@@ -393,6 +398,8 @@ func pauseHint(t amocrm.Trouble) string {
 		return "amoCRM's support lifts bans; the bridge tries again by itself"
 	case amocrm.Unpaid:
 		return "the amoCRM account is not paid"
+	case amocrm.RateLimited:
+		return "amoCRM answered 429 and named this time; does something else use the account's requests?"
 	}
 	return "the bridge tries again by itself; nothing is lost meanwhile"
 }
@@ -409,7 +416,7 @@ func (a *App) gauges() console.Gauges {
 			Name: r.cfg.Name, Pending: n.Pending, Parked: n.Parked, Dead: n.Dead, Oldest: n.Oldest,
 			TokenExpires: r.account.info().ExpiresAt, LastHook: a.lastHook(r.cfg.Name),
 		}
-		if s := r.account.client.State(); s.Paused {
+		if s := r.account.client.Standing(); s.Paused {
 			c.Paused = string(s.Reason)
 		}
 		g.Connections = append(g.Connections, c)

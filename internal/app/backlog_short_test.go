@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,4 +22,40 @@ func TestBacklog_AShortQueueHasRoomForEveryOperator(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// After a kill, and after an outage, nothing is known of what changed meanwhile: one page
+// tells, before hundreds of new visitors are each searched for (issue 5, point 4).
+func TestBacklog_ASyncedDirectorySparesTheSearchesAfterARestart(t *testing.T) {
+	for name, again := range map[string]func(l *lab){
+		"killed":    func(l *lab) { l.kill(time.Second) },
+		"an outage": func(*lab) { time.Sleep(20 * time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var searches, pages int
+			told := func(line string) {
+				switch {
+				case strings.Contains(line, "/contacts?") && strings.Contains(line, "query="):
+					searches++
+				case strings.Contains(line, "/contacts?"):
+					pages++
+				}
+			}
+			inLab(t, labSetup{told: told, amocrm: "probe: 5s\n"}, func(l *lab) {
+				time.Sleep(time.Minute) // the directory is complete
+				if pages == 0 {
+					t.Fatal("no page was read, or none is told of as is looked for here")
+				}
+				l.amo.SetUnpaid(2)
+				l.backlog(300)
+				again(l)
+				l.amo.SetUnpaid(0)
+				l.settle(time.Hour)
+				if searches > 10 {
+					t.Errorf("%d searches for 300 visitors", searches)
+				}
+				l.verdict()
+			})
+		})
+	}
 }

@@ -42,8 +42,49 @@ type connection struct {
 }
 
 // apply takes a config over: accounts whose settings did not change go on,
-// others are opened or closed, and every room learns of its connections.
+// others are closed and opened anew, and every room learns of its connections.
+// The old config is in force, whole, until the accounts that close have closed:
+// what happens meanwhile, as a dictionary that comes, goes by it.
 func (a *App) apply(cfg *config.Config) {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	old := a.outdated(cfg)
+	var retired sync.WaitGroup
+	for _, acc := range old { // side by side: one that hangs holds the others up once, not each in turn
+		retired.Go(acc.retire)
+	}
+	retired.Wait()
+	a.takeOver(cfg, old)
+	a.intake.SetConfig(bounds(cfg))
+	a.store.SetFreeSpace(uint64(cfg.Limits.FreeSpace))
+	a.console.SetToken(cfg.Admin.Token.Reveal())
+}
+
+// outdated lists the accounts that cfg has no longer, or with other settings.
+func (a *App) outdated(cfg *config.Config) (old []*account) {
+	wanted := map[string]string{}
+	for _, c := range cfg.Connections {
+		if wanted[c.AmoCRM.Host] == "" { // an account is made with the settings of its first connection
+			wanted[c.AmoCRM.Host] = fingerprint(&c.AmoCRM)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for host, acc := range a.accounts {
+		if wanted[host] != acc.print {
+			old = append(old, acc)
+		}
+	}
+	return old
+}
+
+// takeOver puts cfg in the place of the config before, and new accounts in that of
+// old ones, which are closed. Nobody sees the one without the other: each
+// connection of the config in force has its account.
+func (a *App) takeOver(cfg *config.Config, old []*account) {
+	a.connecting.Lock()
+	defer a.connecting.Unlock()
+	a.comeAndGo(a.lifetime(), cfg)
 	a.mu.Lock()
 	for name, c := range a.conns {
 		if cfg.Connection(name) == nil {
@@ -53,26 +94,9 @@ func (a *App) apply(cfg *config.Config) {
 	}
 	a.cfg = cfg
 	a.names.forget() // what is amiss with this config is said anew
-	wanted := map[string]string{}
-	for _, c := range cfg.Connections {
-		if wanted[c.AmoCRM.Host] == "" { // an account is made with the settings of its first connection
-			wanted[c.AmoCRM.Host] = fingerprint(&c.AmoCRM)
-		}
+	for _, acc := range old {
+		delete(a.accounts, acc.host)
 	}
-	var old []*account
-	for host, acc := range a.accounts {
-		if wanted[host] != acc.print {
-			old = append(old, acc)
-			delete(a.accounts, host)
-		}
-	}
-	a.mu.Unlock()
-	var retired sync.WaitGroup
-	for _, acc := range old { // side by side: one that hangs holds the others up once, not each in turn
-		retired.Go(acc.retire)
-	}
-	retired.Wait()
-	a.mu.Lock()
 	for _, c := range cfg.Connections {
 		delete(a.removed, c.Name)
 		a.metrics.Meet(c.Name)
@@ -84,11 +108,8 @@ func (a *App) apply(cfg *config.Config) {
 		a.accounts[c.AmoCRM.Host].counts.CountFor(c.Name)
 	}
 	a.mu.Unlock()
-	a.intake.SetConfig(bounds(cfg))
-	a.store.SetFreeSpace(uint64(cfg.Limits.FreeSpace))
-	a.console.SetToken(cfg.Admin.Token.Reveal())
 	a.frozen(cfg)
-	a.connect()
+	a.joinUp()
 }
 
 // bounds are the public listener's.
@@ -99,10 +120,17 @@ func bounds(cfg *config.Config) intake.Config {
 // frozen remembers the connections that the store knows and the config does not:
 // their queues stand still until the name returns.
 func (a *App) frozen(cfg *config.Config) {
-	names := slices.Sorted(maps.Keys(a.pins()))
+	names := slices.Collect(maps.Keys(a.pins()))
+	err := a.store.View(func(tx *store.Tx) error { // one whose account was never reached has no pin
+		names = append(names, tx.Connections()...)
+		return nil
+	})
+	if err != nil {
+		a.log.Error("cannot read the connections of the store", "error", err)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, name := range names {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		if _, known := a.removed[name]; !known && cfg.Connection(name) == nil {
 			a.removed[name] = ""
 			a.log.Warn("the store has events of a connection that is not in the config; they are frozen", "connection", name)
@@ -114,6 +142,11 @@ func (a *App) frozen(cfg *config.Config) {
 func (a *App) connect() {
 	a.connecting.Lock() // or one that began before a dictionary came could end last
 	defer a.connecting.Unlock()
+	a.joinUp()
+}
+
+// joinUp is connect for whoever holds a.connecting.
+func (a *App) joinUp() {
 	a.mu.Lock()
 	cfg := a.cfg
 	conns := map[string]*connection{}
@@ -189,8 +222,11 @@ func (a *App) pins() map[string]int64 {
 // dictionaryRead is told when an account's dictionary was read: with the first,
 // zone, region and pin follow from it; with each, which names of the config there are.
 func (a *App) dictionaryRead(acc *account, first bool) {
+	a.connecting.Lock() // while a config is taken over, a.conns are still those of the one before
+	defer a.connecting.Unlock()
 	if first {
-		a.connect()
+		a.joinUp()
+		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -272,7 +308,7 @@ func (a *App) cardOf(c *config.Connection, acc *account) card.Connection {
 		Seats: func() int {
 			wait := c.Reply.Wait.Seconds()
 			switch long := float64(a.store.Pending(name)) > wait*rps*float64(batch); {
-			case acc.client.State().Paused || acc.keeper.Dict() == nil:
+			case acc.client.Standing().Paused || acc.keeper.Dict() == nil:
 				return 0
 			case long, !acc.keeper.Complete(): // longer than the wait in groups of up to `batch`, or whoever comes is searched for
 				return seats(wait, rps)

@@ -176,7 +176,7 @@ func eachAlone(t *testing.T, first, seeds uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run", "^TestFault_Simulation$", "-test.v", "-sim.seeds", "1", "-sim.open=" + strconv.FormatBool(*simOpen), "-sim.dead=" + strconv.FormatBool(*simDead)}
+	args := []string{"-test.run", "^TestFault_Simulation$", "-test.v", "-sim.seeds", "1", "-sim.open=" + strconv.FormatBool(*simOpen), "-sim.dead=" + strconv.FormatBool(*simDead), "-sim.hand=" + strconv.FormatBool(*simHand)}
 	var mu sync.Mutex
 	var sum played
 	var failed []uint64

@@ -25,6 +25,7 @@ var (
 	simOpen  = flag.Bool("sim.open", true, "also play deals and tasks of clients nobody has described yet")
 	simEach  = flag.Bool("sim.each", false, "play each seed in a process of its own, as many at once as there are processors")
 	simDead  = flag.Bool("sim.dead", false, "also have amoCRM refuse things for a while; what died of it is replayed at the end")
+	simHand  = flag.Bool("sim.hand", false, "also have an integrator replay, discard, forget, reload, import, back up and sync (fault_sim_hand_test.go)")
 	simTrace = flag.String("sim.trace", "", "a file that every request, answer and ending of the seeds is written to")
 )
 
@@ -51,7 +52,7 @@ func TestFault_Simulation(t *testing.T) {
 	}
 	var sum played
 	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { sum.add(playSeed(t, seed, *simDead)) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { sum.add(playSeed(t, seed, *simDead, *simHand)) })
 		collect()
 	}
 	t.Logf("%d seeds from %d on: %s", sum.seeds, *simFirst, sum)
@@ -65,7 +66,19 @@ func TestFault_SimulationOfReplays(t *testing.T) {
 		seeds = 2
 	}
 	for seed := range seeds {
-		t.Run(fmt.Sprint(seed+1), func(t *testing.T) { playSeed(t, seed+1, true) })
+		t.Run(fmt.Sprint(seed+1), func(t *testing.T) { playSeed(t, seed+1, true, false) })
+		collect()
+	}
+}
+
+// An integrator works at the running bridge while all that goes wrong.
+func TestFault_SimulationOfAnIntegrator(t *testing.T) {
+	seeds := uint64(12)
+	if underRace || testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed+1), func(t *testing.T) { playSeed(t, seed+1, false, true) })
 		collect()
 	}
 }
@@ -114,10 +127,11 @@ func steps(rnd *rand.Rand) int {
 	return 60 + rnd.IntN(40)
 }
 
-// playSeed plays one seed; with refusals, things are refused, die and are replayed.
-func playSeed(t *testing.T, seed uint64, refusals bool) (p played) {
+// playSeed plays one seed; with refusals, things are refused, die and are replayed;
+// with hand, somebody works at the bridge, and of half the seeds things are refused.
+func playSeed(t *testing.T, seed uint64, refusals, hand bool) (p played) {
 	rnd := rand.New(rand.NewPCG(seed, 7))
-	s := &sim{seed: seed, refuses: refusals, rnd: rnd, rps: 1 + rnd.IntN(7), once: map[string]string{}, taken: map[string]bool{}}
+	s := &sim{seed: seed, refuses: refusals || hand && seed%2 == 0, rnd: rnd, rps: 1 + rnd.IntN(7), once: map[string]string{}, taken: map[string]bool{}}
 	set := labSetup{
 		conn:    "agents: {\"*\": anna@example.com}\npark: 2h\n",
 		top:     "retention: {events: 400d, bodies: 400d, dead: 400d}\n",
@@ -134,6 +148,9 @@ func playSeed(t *testing.T, seed uint64, refusals bool) (p played) {
 	}
 	if rnd.IntN(3) == 0 {
 		set.amocrm += "contacts_sync: off\n"
+	}
+	if hand {
+		s.hand = newHand()
 	}
 	hooks := rnd.IntN(3)
 	if hooks == 2 { // they are lost, doubled and overtaken as well
@@ -177,6 +194,7 @@ type sim struct {
 	courier  courierDoor
 	trace    trace
 	refusals []*emulator.Injected
+	hand     *hand        // the integrator's, nil if nobody is there
 	late     atomic.Int64 // how long the next write is on its way, given up by its sender meanwhile
 
 	mu      sync.Mutex
@@ -214,6 +232,10 @@ func (s *sim) rest(d time.Duration) {
 func (s *sim) step() {
 	if s.refuses && s.rnd.IntN(5) == 0 {
 		s.refusal()
+		return
+	}
+	if s.hand != nil && s.rnd.IntN(3) == 0 {
+		s.integrate()
 		return
 	}
 	switch n := s.rnd.IntN(40); {
@@ -328,6 +350,7 @@ func (s *sim) talk() {
 		case 2:
 			p.NewChat()
 			text := s.unique("Перезвоните, дело")
+			s.owns(text, p)
 			s.say(p.Offline(text), nil, func() { s.once[text] = "message" }, s.meets(p))
 			p.NewChat()
 		case 3:
@@ -342,6 +365,7 @@ func (s *sim) talk() {
 			s.crm(p)
 		default:
 			text := s.unique("Вопрос")
+			s.owns(text, p)
 			p.Say(text, "Отвечаю")
 			s.say(p.Finished("", false), nil, func() { s.once[text] = "transcript" }, s.meets(p))
 			p.NewChat()
@@ -418,6 +442,7 @@ func (s *sim) say(body []byte, may func() bool, acks ...func()) {
 // post sends a body beside everything else, if it may; ack, where set, is told
 // if it was taken.
 func (s *sim) post(body []byte, may func() bool, ack func()) {
+	s.posts(body)
 	s.posting.Go(func() {
 		if may != nil && !may() || s.l.post(body) != http.StatusOK {
 			return

@@ -126,6 +126,9 @@ func (f *Feed) Append(ctx context.Context, in event.Incoming) (store.Appended, e
 			}
 		}
 	}
+	if now := time.Now(); in.Event.State == event.Pending && one.saved.At.After(now) {
+		in.Event.NextAt = now.UTC() // a time written in another zone, or by another clock, keeps nobody waiting
+	}
 	got, err := f.st.Append(ctx, in)
 	one.err = err
 	if err != nil {
@@ -160,13 +163,14 @@ func (f *Feed) outdated(in event.Incoming, s Saved) (reason event.Reason, of uin
 			return err
 		}
 		for _, ev := range evs {
-			if ev.State == event.Skipped && (ev.Reason == event.Stale || ev.Reason == event.Duplicate) {
-				continue
-			}
 			body := tx.Body(ev.Seq)
-			if ev.Kind == m.Kind && bytes.Equal(body, in.Body) && s.sameAs(ev) {
+			gone := reason == "" && body == nil && ev.ReceivedAt.Equal(s.At) && sameThing(m, ev, nil) // what it said went with its person, or its time
+			if ev.Kind == m.Kind && (gone || bytes.Equal(body, in.Body) && s.sameAs(ev)) {
 				reason, of = event.Duplicate, ev.Seq
 				return nil
+			}
+			if ev.State == event.Skipped && (ev.Reason == event.Stale || ev.Reason == event.Duplicate) {
+				continue
 			}
 			if reason == "" && s.before(m, ev) && sameThing(m, ev, body) {
 				reason, of, stripped = event.Stale, ev.Seq, body == nil

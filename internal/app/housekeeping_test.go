@@ -73,9 +73,9 @@ func TestWakeUp_ParkedEventsWaitInServingTime(t *testing.T) {
 		parked := a.put(t, event.Parked, time.Now().Add(10*time.Minute))
 		overdue := a.put(t, event.Parked, time.Now().Add(-time.Second))
 		pending := a.put(t, event.Pending, time.Now().Add(10*time.Minute))
-		a.alive(ctx)
+		a.alive(ctx, []string{"shop"})
 		time.Sleep(8 * time.Minute) // down
-		a.wakeUp(ctx)
+		a.wakeUp(ctx, []string{"shop"})
 		for seq, want := range map[uint64]time.Duration{parked: 10 * time.Minute, overdue: -8*time.Minute - time.Second, pending: 2 * time.Minute} {
 			if got := a.dueIn(t, seq); got != want {
 				t.Errorf("event %d is due in %s, want %s", seq, got, want)
@@ -88,7 +88,7 @@ func TestWakeUp_FirstStartMovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := keptHouse(t)
 		seq := a.put(t, event.Parked, time.Now().Add(time.Minute))
-		a.wakeUp(context.Background())
+		a.wakeUp(context.Background(), []string{"shop"})
 		if got := a.dueIn(t, seq); got != time.Minute {
 			t.Errorf("due in %s", got)
 		}
@@ -102,9 +102,9 @@ func TestWakeUp_MoreThanOneSliceIsFollowed(t *testing.T) {
 		for range replaySlice + 3 {
 			seqs = append(seqs, a.put(t, event.Parked, time.Now().Add(10*time.Minute)))
 		}
-		a.alive(ctx)
+		a.alive(ctx, []string{"shop"})
 		time.Sleep(time.Minute)
-		a.wakeUp(ctx)
+		a.wakeUp(ctx, []string{"shop"})
 		for _, seq := range seqs {
 			if got := a.dueIn(t, seq); got != 10*time.Minute {
 				t.Fatalf("event %d is due in %s", seq, got)
@@ -132,7 +132,7 @@ func TestHousekeeping_PurgesByRetentionAndKeepsItsTime(t *testing.T) {
 			if _, err := tx.Event(young); err != nil {
 				t.Errorf("what retention keeps: %v", err)
 			}
-			at, ok, err := store.Get[time.Time](tx, store.Positions, aliveKey())
+			at, ok, err := store.Get[time.Time](tx, store.Positions, aliveKey("shop"))
 			if !ok || !at.Equal(time.Now()) {
 				t.Errorf("last alive %s ago", time.Since(at))
 			}
@@ -228,5 +228,77 @@ func TestRetention_DedupKeysOutliveTheirEvents(t *testing.T) {
 		if got := retention(r); got != (store.Retention{Events: r.Events, Bodies: r.Bodies, Dead: r.Dead, Dedup: want}) {
 			t.Errorf("%+v: %+v", r, got)
 		}
+	}
+}
+
+// A clock that is set while the bridge runs, either way, ends no waiting of what is
+// parked: that is serving time.
+func TestHousekeeping_WhatIsParkedFollowsAClockThatIsSet(t *testing.T) {
+	const day = 24 * time.Hour
+	c := clock{wall: time.Unix(1000, 0)}
+	for i, look := range []struct{ wall, up, want time.Duration }{
+		{time.Second, time.Second, 0},
+		{2*time.Second + day, 2 * time.Second, day}, // set ahead
+		{3*time.Second + day, 3 * time.Second, 0},
+		{4 * time.Second, 4 * time.Second, -day},
+		{time.Hour, time.Hour, 0}, // looked at late
+	} {
+		if got := c.leap(time.Unix(1000, 0).Add(look.wall), look.up); got != look.want {
+			t.Errorf("look %d: a leap by %v", i, got)
+		}
+	}
+	for _, by := range []time.Duration{day, -day} {
+		synctest.Test(t, func(t *testing.T) {
+			a, then := keptHouse(t), time.Now().Add(-by) // what the clock showed before it was set
+			waits, due := a.put(t, event.Parked, then.Add(10*time.Minute)), a.put(t, event.Parked, then.Add(-time.Second))
+			pending := a.put(t, event.Pending, then.Add(10*time.Minute))
+			a.follow(t.Context(), time.Now(), by)
+			for seq, want := range map[uint64]time.Duration{waits: 10 * time.Minute, due: -by - time.Second, pending: -by + 10*time.Minute} {
+				if got := a.dueIn(t, seq); got != want {
+					t.Errorf("set by %v: event %d is due in %s, want %s", by, seq, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A machine that wakes up in the wrong year purges nothing of the right one for a day,
+// however often it is started: what it goes by is on disk, as an older version wrote it
+// too. One that wakes up in the past believes the right year a day after it has come.
+func TestHousekeeping_NothingIsPurgedInAWrongYear(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, before := range map[string]func(a *App, ctx context.Context){
+		"purged before": func(a *App, ctx context.Context) { a.tidy(ctx, time.Now(), false) },
+		"in the past":   func(a *App, ctx context.Context) { a.tidy(ctx, time.Unix(1000, 0), false) },
+		"an older version": func(a *App, ctx context.Context) {
+			_ = a.store.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Positions, aliveKey(), time.Now()) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := keptHouse(t)
+				seq := a.put(t, event.Done, time.Time{})
+				before(a, t.Context())
+				time.Sleep(365 * day) // the clock, for all it knows
+				serve := func(d time.Duration) {
+					for range d / (purgeEvery * beat) {
+						time.Sleep(purgeEvery * beat)
+						a.tidy(t.Context(), time.Now(), false)
+					}
+				}
+				there := func() bool {
+					return a.store.View(func(tx *store.Tx) error {
+						_, err := tx.Event(seq)
+						return err
+					}) == nil
+				}
+				if serve(day); !there() {
+					t.Fatal("purged within a day")
+				}
+				if serve(time.Hour); there() {
+					t.Error("the clock is never believed")
+				}
+			})
+		})
 	}
 }

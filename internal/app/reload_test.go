@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/app"
 	"github.com/jivo-amocrm/bridge/internal/config"
@@ -139,6 +142,9 @@ func TestReload_NeedsARestartForWhatDiffersFromTheStart(t *testing.T) {
 func TestReload_ARefusedConfigIsShown(t *testing.T) {
 	r := startReloaded(t)
 	good, ready := r.text, r.ask("/readyz", "")
+	for n := 0; n < 10_000 && !strings.Contains(ready, "unreachable"); n++ {
+		ready = r.ask("/readyz", "")
+	}
 	for _, c := range []struct {
 		text  string
 		shown bool
@@ -179,4 +185,129 @@ func TestReload_RemovedConnectionIsStillCounted(t *testing.T) {
 	shows("while it is removed", false)
 	r.reload(good)
 	shows("after", true)
+}
+
+// slow is a way on which the writes of one account never come to an end by themselves,
+// and another account's users are not told before told is closed.
+type slow struct {
+	http.RoundTripper
+	told chan struct{}
+}
+
+func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Host, ":3") && r.Method == http.MethodPost {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	if strings.HasSuffix(r.URL.Host, ":5") && strings.HasSuffix(r.URL.Path, "/users") {
+		<-s.told
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// While a reload waits for an account to close, the old config is in force whole: the
+// first dictionary of another account is taken up. The next reload finds what this one left.
+func TestReload_ADictionaryMayComeWhileAnAccountCloses(t *testing.T) {
+	var told chan struct{}
+	slowed := func(w *wire) http.RoundTripper {
+		told = make(chan struct{}) // of the bubble
+		return slow{w, told}
+	}
+	inLab(t, labSetup{amocrm: "sweep: 3m\n", between: slowed}, func(l *lab) {
+		with := func(sweep, rest string) string { return strings.Replace(l.text, "sweep: 3m", sweep, 1) + rest }
+		mall := "  mall:\n    jivo: {secret: mall-secret-0123456789}\n    amocrm: {account: http://127.0.0.1:5, token: " + e2eToken + "}\n"
+		others := "  other:\n    jivo: {secret: other-secret-0123456789}\n    amocrm: {account: http://127.0.0.1:6, token: " + e2eToken + "}\n"
+		first, second := with("sweep: 4m", mall), with("sweep: 5m", others)
+		l.text = with("sweep: 3m", mall)
+		l.app.Reload()
+		equal(t, "status", l.post(ivan().accepted()), http.StatusOK)
+		time.Sleep(time.Second) // its write has left, and hangs
+
+		var reload sync.WaitGroup
+		l.text = first
+		reload.Go(l.app.Reload)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		close(told)
+		synctest.Wait()
+		equal(t, "connections while the account closes", strings.Join(l.rows(), ", "), "shop false 1, mall false 0")
+		reload.Wait()
+		l.text = second
+		l.app.Reload()
+		equal(t, "connections", strings.Join(l.rows(), ", "), "shop false 1, other false 0, mall true 0")
+		l.ready()
+	})
+}
+
+// Nobody waits for the end of a pause whose account was replaced, and would keep all
+// of the account with them.
+func TestReload_NothingIsLeftOfAPausedAccountThatWasReplaced(t *testing.T) {
+	inLab(t, labSetup{amocrm: "sweep: 3m\n"}, func(l *lab) {
+		l.amo.SetUnpaid(2)
+		l.post(ivan().accepted()) // finds out
+		for n := range 3 {
+			time.Sleep(2 * time.Minute)
+			l.text = strings.Replace(l.text, fmt.Sprintf("sweep: %dm", n+3), fmt.Sprintf("sweep: %dm", n+4), 1)
+			l.app.Reload()
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		all := make([]byte, 4<<20)
+		waiting := strings.Count(string(all[:runtime.Stack(all, true)]), "app.(*App).kickWhenResumed(")
+		if waiting != 1 {
+			t.Errorf("%d wait for the end of a pause, of one account", waiting)
+		}
+		l.amo.SetUnpaid(0)
+		l.settle(time.Hour)
+	})
+}
+
+// The time that an event waits for its client is serving time: none goes by while its
+// connection is out of the config, whatever process serves the others (product.md §2, §7).
+func TestReload_WhatIsParkedWaitsForItsConnection(t *testing.T) {
+	inLab(t, labSetup{conn: "park: 10m\n"}, func(l *lab) {
+		task := `{"event_name":"created_task","task_id":5,"text":"call","status":"active","client":{"client_id":9},"agent":{"agent_id":1},"notify_ts":1795000000,"deal":{"deal_id":null}}`
+		equal(t, "status", l.post([]byte(task)), http.StatusOK)
+		parked := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			equal(t, "parked "+when, l.app.Store().Counts(e2eName).Parked, want)
+		}
+		with, without := l.text, strings.Replace(l.text, "\n  "+e2eName+":", "\n  other:", 1)
+		time.Sleep(time.Minute)
+		parked("at first", 1)
+		l.text = without
+		l.app.Reload()
+		time.Sleep(24 * time.Hour)
+		l.stop()
+		l.start()
+		time.Sleep(24 * time.Hour)
+		l.text = with
+		l.app.Reload()
+		time.Sleep(8*time.Minute + 30*time.Second)
+		parked("while its connection was served for less than park", 1)
+		time.Sleep(time.Minute)
+		parked("after park", 0)
+	})
+}
+
+// A queue is seen though its account was never reached, and its connection's name is
+// gone from the config with the next start (product.md §2).
+func TestReload_AQueueWhoseAccountWasNeverReachedIsShown(t *testing.T) {
+	inLab(t, labSetup{}, func(l *lab) {
+		good := l.text
+		l.text += "  new:\n    jivo: {secret: " + e2eSecret + "}\n    amocrm: {account: http://127.0.0.1:4, token: " + e2eToken + "}\n"
+		l.app.Reload()
+		c := &http.Client{Transport: &http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}}
+		res, err := c.Post("http://bridge/jivo/new/"+e2eSecret, "application/json", bytes.NewReader(ivan().accepted()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		l.text = good
+		l.stop()
+		l.start()
+		l.ready()
+		equal(t, "connections", strings.Join(l.rows(), ", "), "shop false 0, new true 1")
+	})
 }

@@ -127,12 +127,14 @@ func (d *desk) view(fn func(tx *store.Tx)) {
 	}
 }
 
-// link makes the client known, with a contact and these leads.
+// link makes the client known, with a contact and these leads of theirs.
 func (d *desk) link(change func(*event.Client), cards ...event.LeadCard) {
 	d.t.Helper()
 	d.update(func(tx *store.Tx) error {
 		c := &event.Client{ID: client1, ContactID: contact1, LinkedAt: time.Now().Add(-24 * time.Hour), Described: true}
+		contact := event.ContactCard{Contact: event.Contact{ID: contact1}, ReadAt: time.Now()}
 		for _, card := range cards {
+			contact.Contact.LeadIDs = append(contact.Contact.LeadIDs, card.Lead.ID)
 			c.Leads = append(c.Leads, event.Link{LeadID: card.Lead.ID, Made: "chat"})
 			if err := store.Set(tx, store.Cards, leadKey(card.Lead.ID), card); err != nil {
 				return err
@@ -140,6 +142,9 @@ func (d *desk) link(change func(*event.Client), cards ...event.LeadCard) {
 		}
 		if change != nil {
 			change(c)
+		}
+		if err := store.Set(tx, store.Cards, contactKey(contact1), contact); err != nil {
+			return err
 		}
 		return tx.PutClient(shop, c)
 	})

@@ -56,6 +56,9 @@ func (k *Keeper) Apply(ctx context.Context, connection string, ev *event.Event, 
 		return event.Kill{Reason: event.Unparsable, Detail: err.Error()}
 	}
 	if dict.AccountID != 0 && hook.AccountID != 0 && hook.AccountID != dict.AccountID {
+		if err := k.store.Update(ctx, func(tx *store.Tx) error { return tx.DropBody(ev.Seq) }); err != nil {
+			return event.Retry{Err: err}
+		}
 		return event.Skip{Reason: event.ForeignAccount, Detail: "the hook is of account " + strconv.FormatInt(hook.AccountID, 10)}
 	}
 	a := &application{k: k, c: c, at: ev.ReceivedAt}
@@ -202,14 +205,17 @@ func (a *application) contact(it hook.Item) error {
 	if !ours {
 		return nil
 	}
-	for _, id := range it.Contact.LeadIDs { // a manager may have opened one by hand; that there are no others is not said
-		if !slices.Contains(card.Contact.LeadIDs, id) {
-			card.Contact.LeadIDs = append(card.Contact.LeadIDs, id)
-		}
+	told := slices.DeleteFunc(slices.Clone(it.Contact.LeadIDs), func(id int64) bool { return slices.Contains(card.Contact.LeadIDs, id) })
+	card.Contact.LeadIDs = append(card.Contact.LeadIDs, told...) // that there are no others is not said
+	if err := a.follow(told); err != nil {
+		return err
 	}
 	switch c := *it.Contact; {
 	case c.UpdatedAt > card.Contact.UpdatedAt:
 		c.LeadIDs, c.Fields = card.Contact.LeadIDs, merge(card.Contact.Fields, c.Fields)
+		if len(it.Contact.Fields) == 0 { // it told of no field at all, phones and e-mails neither
+			c.Phones, c.Emails = card.Contact.Phones, card.Contact.Emails
+		}
 		if c.CompanyID == 0 {
 			c.CompanyID = card.Contact.CompanyID
 		}
@@ -219,6 +225,27 @@ func (a *application) contact(it hook.Item) error {
 	}
 	card.Contact.ID = it.ID
 	return store.Set(a.tx, store.Cards, key, card)
+}
+
+// follow begins the cards of leads that a manager may have opened by hand for a contact
+// that is followed: the next chat goes to the newest open one, and is to show it.
+func (a *application) follow(leads []int64) error {
+	for _, id := range event.NewestLeads(leads) {
+		card, ok, err := store.Get[event.LeadCard](a.tx, store.Cards, a.leadKey(id))
+		if err != nil {
+			return err
+		}
+		if ok {
+			continue
+		}
+		card.Lead.ID = id
+		card.MarkDirty(a.at)
+		if err := store.Set(a.tx, store.Cards, a.leadKey(id), card); err != nil {
+			return err
+		}
+		a.dirty = append(a.dirty, id)
+	}
+	return nil
 }
 
 // lateContact takes over a hook that is older than the card: nothing, unless it
@@ -262,42 +289,72 @@ func merge(a, b map[int64]event.Values) map[int64]event.Values {
 	return b
 }
 
+// taskPlaces name the records of the lead or contact that a task stands on: a delete
+// names the task alone.
+var taskPlaces = []struct{ entity, record string }{{"leads", "task"}, {"contacts", "contact_task"}}
+
 func (a *application) task(it hook.Item) error {
-	if it.Action == "delete" || (it.Task != nil && it.Task.EntityType != "leads") {
-		return a.dropTask(it.ID)
-	}
-	if it.Task == nil {
+	if it.Task == nil && it.Action != "delete" {
 		return nil
 	}
-	key := store.Key(a.c.Name, "task", strconv.FormatInt(it.ID, 10))
+	for _, place := range taskPlaces {
+		var at int64 // where it stands of these; 0: nowhere
+		if it.Action != "delete" && it.Task.EntityType == place.entity {
+			at = it.Task.EntityID
+		}
+		if err := a.taskOn(place.entity, store.Key(a.c.Name, place.record, strconv.FormatInt(it.ID, 10)), at, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taskOn puts a task on a lead or contact, if the bridge follows it, and takes it off
+// the one it stood on.
+func (a *application) taskOn(entity, key string, at int64, it hook.Item) error {
 	stood, ok, err := store.Get[int64](a.tx, store.Positions, key)
 	if err != nil {
 		return err
 	}
-	if ok && stood != it.Task.EntityID { // it was put on another lead
-		if err := a.dropTask(it.ID); err != nil {
+	if ok && stood != at {
+		if err := store.Delete(a.tx, store.Positions, key); err != nil {
+			return err
+		}
+		if _, err := a.withTasks(entity, stood, func(c tasks) { c.DropTask(it.ID) }); err != nil {
 			return err
 		}
 	}
-	followed := false
-	err = a.withLead(it.Task.EntityID, func(card *event.LeadCard) { followed = true; card.SetTask(*it.Task); card.TasksAt = a.at })
+	if at == 0 {
+		return nil
+	}
+	followed, err := a.withTasks(entity, at, func(c tasks) { c.SetTask(*it.Task) })
 	if err != nil || !followed {
 		return err
 	}
-	return store.Set(a.tx, store.Positions, key, it.Task.EntityID)
+	return store.Set(a.tx, store.Positions, key, at)
 }
 
-// dropTask: a delete names the task only, so where it stood was remembered.
-func (a *application) dropTask(id int64) error {
-	key := store.Key(a.c.Name, "task", strconv.FormatInt(id, 10))
-	leadID, ok, err := store.Get[int64](a.tx, store.Positions, key)
-	if err != nil || !ok {
-		return err
+// tasks is what the cards of a lead and of a contact have in common here.
+type tasks interface {
+	SetTask(event.Task)
+	DropTask(id int64)
+}
+
+// withTasks changes the tasks of a lead or contact, if the bridge follows it.
+func (a *application) withTasks(entity string, id int64, change func(tasks)) (followed bool, err error) {
+	if entity == "leads" {
+		err = a.withLead(id, func(card *event.LeadCard) { followed = true; change(card); card.TasksAt = a.at })
+		return followed, err
 	}
-	if err := store.Delete(a.tx, store.Positions, key); err != nil {
-		return err
+	key := store.Key(a.c.Name, "contact", strconv.FormatInt(id, 10))
+	card, ok, err := store.Get[event.ContactCard](a.tx, store.Cards, key)
+	if err != nil || !ok && len(a.tx.ClientsByContact(a.c.Name, id)) == 0 {
+		return false, err
 	}
-	return a.withLead(leadID, func(card *event.LeadCard) { card.DropTask(id); card.TasksAt = a.at })
+	a.ours = true
+	card.Contact.ID = id
+	change(&card)
+	return true, store.Set(a.tx, store.Cards, key, card)
 }
 
 func (a *application) unsorted(it hook.Item) error {

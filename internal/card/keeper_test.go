@@ -94,7 +94,7 @@ func (d *desk) skipped(body []byte, why event.Reason) {
 		d.t.Fatalf("ended %#v, want skipped %s", end, why)
 	}
 	d.view(func(tx *store.Tx) {
-		if tx.Body(seq) != nil && why != event.ForeignAccount {
+		if tx.Body(seq) != nil {
 			d.t.Error("the body is kept, though nothing in it was ours")
 		}
 	})
@@ -316,13 +316,26 @@ func TestHook_OfOurContactIsOnItsCard(t *testing.T) {
 	equal(t, "what was written is remembered", card.Wrote["name"], "I")
 }
 
+// A hook that tells of no field leaves the phones and e-mails that are known.
+func TestHook_WithoutFieldsLeavesThePhones(t *testing.T) {
+	d := newDesk(t)
+	d.link(nil)
+	d.update(func(tx *store.Tx) error {
+		return store.Set(tx, store.Cards, contactKey(contact1), event.ContactCard{Contact: event.Contact{ID: contact1, UpdatedAt: 100, Phones: []event.Value{{Text: "+79990000001"}}}})
+	})
+	d.finished(contactHook("update", contact1, 200))
+	card, _ := d.contact(contact1)
+	equal(t, "name", card.Contact.Name, "Иван")
+	same(t, "phones", event.Texts(card.Contact.Phones), []string{"+79990000001"})
+}
+
 // A lead that a manager opened for our contact is among its leads from the hook
 // on: the next chat finds it, and opens no second one.
 func TestHook_OfOurContactTellsOfItsLeads(t *testing.T) {
 	for name, updated := range map[string]int{"later": 200, "the same second": 100} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
-			d.link(nil)
+			d.link(nil, aLead())
 			d.update(func(tx *store.Tx) error {
 				return store.Set(tx, store.Cards, contactKey(contact1), event.ContactCard{Contact: event.Contact{ID: contact1, Name: "Иван", UpdatedAt: 100, LeadIDs: []int64{lead1}}})
 			})
@@ -333,6 +346,7 @@ func TestHook_OfOurContactTellsOfItsLeads(t *testing.T) {
 			d.finished([]byte(hook))
 			card, _ := d.contact(contact1)
 			same(t, "leads", card.Contact.LeadIDs, []int64{lead1, 777})
+			same(t, "leads to be read", d.dirty, []int64{777})
 			if card.Dirty {
 				t.Error("it is read again for what the hook said")
 			}

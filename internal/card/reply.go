@@ -3,7 +3,6 @@ package card
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,13 +87,13 @@ func (p *Composer) Reply(ctx context.Context, connection string, m *jivo.Message
 	p.hooks(hctx, seq)
 	cancel()
 	s := p.look(c, m)
-	if seats := c.Seats(); !s.open() && seats > 0 && c.Wait > 0 {
+	if seats := c.Seats(); !s.sure && seats > 0 && c.Wait > 0 {
 		wctx, cancel := context.WithTimeout(ctx, c.Wait)
 		p.wait(wctx, seq, seats)
 		cancel()
 		s = p.look(c, m)
 	}
-	return p.compose(c, m, s)
+	return p.compose(ctx, c, m, s)
 }
 
 // sight is what the store holds for one reply.
@@ -103,9 +102,8 @@ type sight struct {
 	chat    event.Chat
 	lead    *event.LeadCard
 	contact *event.ContactCard
+	sure    bool // the event goes to that lead, by all that is known
 }
-
-func (s sight) open() bool { return s.lead != nil && !s.lead.Lead.Closed() }
 
 // look reads client, chat and cards in one transaction.
 func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
@@ -116,7 +114,7 @@ func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
 	_ = p.store.View(func(tx *store.Tx) error { // what cannot be read is not shown
 		s.client = tx.Client(c.Name, key)
 		s.chat, _, _ = store.Get[event.Chat](tx, store.Chats, store.Key(c.Name, m.Chat))
-		s.lead = Newest(tx, c.Name, s.client, m.Chat)
+		s.lead, s.sure = Shown(tx, c.Name, s.client, m.Chat, m.Kind)
 		if s.client.ContactID != 0 {
 			card, ok, _ := store.Get[event.ContactCard](tx, store.Cards, store.Key(c.Name, "contact", strconv.FormatInt(s.client.ContactID, 10)))
 			if !ok {
@@ -129,26 +127,7 @@ func (p *Composer) look(c Connection, m *jivo.Message) (s sight) {
 	return s
 }
 
-// Newest is the lead to show of a client: the chat's, else the client's newest open one, else
-// their newest.
-func Newest(tx *store.Tx, conn string, c *event.Client, chat string) *event.LeadCard {
-	var best *event.LeadCard
-	for _, l := range slices.Backward(c.Leads) {
-		card, ok, _ := store.Get[event.LeadCard](tx, store.Cards, store.Key(conn, "lead", strconv.FormatInt(l.LeadID, 10)))
-		if !ok {
-			card.Lead.ID = l.LeadID
-		}
-		if slices.Contains(l.Chats, chat) && !card.Lead.Closed() {
-			return &card
-		}
-		if best == nil || (best.Lead.Closed() && !card.Lead.Closed()) {
-			best = &card
-		}
-	}
-	return best
-}
-
-func (p *Composer) compose(c Connection, m *jivo.Message, s sight) jivo.Reply {
+func (p *Composer) compose(ctx context.Context, c Connection, m *jivo.Message, s sight) jivo.Reply {
 	r := jivo.Reply{Result: "ok"}
 	t := textsOf(c.Language)
 	v := view(c, t, m, s)
@@ -166,7 +145,7 @@ func (p *Composer) compose(c Connection, m *jivo.Message, s sight) jivo.Reply {
 	assign := c.Assign == "on" || (c.Assign == "auto" && s.lead == nil)
 	r.EnableAssign = &assign
 	if c.ContactInfo {
-		r.ContactInfo = p.info(c, m, s)
+		r.ContactInfo = p.info(ctx, c, m, s)
 	}
 	p.count(c, s)
 	return r
@@ -185,8 +164,9 @@ func (p *Composer) count(c Connection, s sight) {
 }
 
 // info is what amoCRM knows of a client linked before this chat and the visitor
-// has not given; once per chat, because Jivo treats it as typed by the visitor.
-func (p *Composer) info(c Connection, m *jivo.Message, s sight) *jivo.ContactInfo {
+// has not given; once per chat, because Jivo treats it as typed by the visitor. What
+// cannot be noted down before ctx ends is not told.
+func (p *Composer) info(ctx context.Context, c Connection, m *jivo.Message, s sight) *jivo.ContactInfo {
 	accepted := s.chat.Accepted
 	if accepted.IsZero() { // this event is not learned yet: who is linked was linked before it
 		accepted = time.Now()
@@ -209,7 +189,7 @@ func (p *Composer) info(c Connection, m *jivo.Message, s sight) *jivo.ContactInf
 	if *info == (jivo.ContactInfo{}) {
 		return nil
 	}
-	err := p.store.Update(context.Background(), func(tx *store.Tx) error {
+	err := p.store.Update(ctx, func(tx *store.Tx) error {
 		cl := tx.Client(c.Name, s.client.ID)
 		cl.InfoChat = m.Chat
 		return tx.PutClient(c.Name, cl)
@@ -233,6 +213,11 @@ func view(c Connection, t texts, m *jivo.Message, s sight) View {
 		v.Contact["responsible"] = names.UserName(s.contact.Contact.ResponsibleID)
 		v.Contact["url"] = c.BaseURL + "/contacts/detail/" + v.Contact["id"]
 	}
+	if k, ok := nearest(s); ok {
+		v.Task["text"] = k.Text
+		v.Task["due"] = time.Unix(k.CompleteTill, 0).In(c.Location).Format("02.01 15:04")
+		v.Task["responsible"] = names.UserName(k.ResponsibleID)
+	}
 	if s.lead == nil {
 		return v
 	}
@@ -252,14 +237,19 @@ func view(c Connection, t texts, m *jivo.Message, s sight) View {
 	if s.lead.LastIn != "" {
 		v.Lead["last_in"] = t.lastIn[s.lead.LastIn] + s.lead.LastInAt.In(c.Location).Format(" 02.01 15:04")
 	}
-	if len(s.lead.Tasks) > 0 {
-		k := s.lead.Tasks[0]
-		v.Task["text"] = k.Text
-		v.Task["due"] = time.Unix(k.CompleteTill, 0).In(c.Location).Format("02.01 15:04")
-		v.Task["responsible"] = names.UserName(k.ResponsibleID)
-	}
 	v.Changes = changes(c, t, names, m, s)
 	return v
+}
+
+// nearest is the nearest open task of the lead, else of the contact.
+func nearest(s sight) (event.Task, bool) {
+	switch {
+	case s.lead != nil && len(s.lead.Tasks) > 0:
+		return s.lead.Tasks[0], true
+	case s.contact != nil && len(s.contact.Tasks) > 0:
+		return s.contact.Tasks[0], true
+	}
+	return event.Task{}, false
 }
 
 // changes are those made by others since the client's previous chat_accepted,
@@ -326,7 +316,6 @@ func defaults(t texts, v View) (items []jivo.Item) {
 	if v.Task["text"] != "" {
 		add(t.task, v.Task["due"]+" "+v.Task["text"], "")
 	}
-	add(t.lastTitle, v.Lead["last_in"], "")
 	add(t.changed, strings.Join(v.Changes, "; "), "")
 	return items
 }

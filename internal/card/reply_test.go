@@ -25,11 +25,11 @@ func fullLead() event.LeadCard {
 }
 
 func TestReply_DefaultLinesInEveryLanguage(t *testing.T) {
-	for language, want := range map[string][7]string{
-		"ru": {"Сделка", "Этап", "Бюджет", "Ответственный", "Задача", "Последнее входящее", "Изменилось"},
-		"en": {"Lead", "Stage", "Budget", "Responsible", "Task", "Last incoming", "Changed"},
-		"pt": {"Negócio", "Etapa", "Orçamento", "Responsável", "Tarefa", "Último contato", "Mudou"},
-		"es": {"Negocio", "Etapa", "Presupuesto", "Responsable", "Tarea", "Último contacto", "Cambió"},
+	for language, want := range map[string][6]string{
+		"ru": {"Сделка", "Этап", "Бюджет", "Ответственный", "Задача", "Изменилось"},
+		"en": {"Lead", "Stage", "Budget", "Responsible", "Task", "Changed"},
+		"pt": {"Negócio", "Etapa", "Orçamento", "Responsável", "Tarefa", "Mudou"},
+		"es": {"Negocio", "Etapa", "Presupuesto", "Responsable", "Tarea", "Cambió"},
 	} {
 		t.Run(language, func(t *testing.T) {
 			d := newDesk(t)
@@ -52,7 +52,6 @@ func TestReply_DefaultLinesSayWhatStands(t *testing.T) {
 	equal(t, "price", item(r, "Бюджет"), "1\u00a0500\u00a0000")
 	equal(t, "responsible", item(r, "Ответственный"), "Анна")
 	equal(t, "task", item(r, "Задача"), "20.11 12:40 Позвонить") // the nearest, in the connection's zone
-	equal(t, "last incoming", item(r, "Последнее входящее"), "звонок 20.11 12:40")
 	if got := item(r, "Изменилось"); !strings.HasPrefix(got, "Бюджет: 10 → 1\u00a0500\u00a0000 (") {
 		t.Errorf("changes: %q", got)
 	}
@@ -139,34 +138,6 @@ func TestReply_EnableAssign(t *testing.T) {
 			if r.EnableAssign == nil || *r.EnableAssign != c.want {
 				t.Errorf("enable_assign is %v", r.EnableAssign)
 			}
-		})
-	}
-}
-
-func TestReply_ShowsTheLeadOfTheChat(t *testing.T) {
-	other := func(id, status int64) event.LeadCard {
-		c := aLead()
-		c.Lead.ID, c.Lead.StatusID, c.Lead.Name = id, status, ""
-		return c
-	}
-	chatOn := func(i int) func(*event.Client) {
-		return func(c *event.Client) { c.Leads[i].Chats = []string{chat1} }
-	}
-	for name, c := range map[string]struct {
-		change func(*event.Client)
-		cards  []event.LeadCard
-		want   string
-	}{
-		"the chat's, though another is newer": {chatOn(0), []event.LeadCard{other(1, stageFirst), other(2, stageFirst)}, "#1"},
-		"not the chat's, if that is closed":   {chatOn(0), []event.LeadCard{other(1, event.StatusLost), other(2, stageFirst)}, "#2"},
-		"the newest open one":                 {nil, []event.LeadCard{other(1, stageFirst), other(2, stageFirst), other(3, event.StatusWon)}, "#2"},
-		"the newest, if all are closed":       {nil, []event.LeadCard{other(1, event.StatusWon), other(2, event.StatusLost)}, "#2"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
-			d.conn.Wait = 0
-			d.link(c.change, c.cards...)
-			equal(t, "lead", item(d.reply("chat_updated", chat1, ""), "Сделка"), c.want)
 		})
 	}
 }

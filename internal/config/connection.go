@@ -258,7 +258,7 @@ func (p *Reply) table() strict.Object {
 				p.CustomData = append(p.CustomData, ReplyItem{})
 				return p.CustomData[len(p.CustomData)-1].table()
 			},
-		}, "Lines of the card; absent: lead, stage, price, responsible, nearest task, what changed"),
+		}, "Lines of the card; absent: lead, stage, price, responsible, nearest task, what changed. Templates see lead, contact, task, changes and the event"),
 	}}
 }
 

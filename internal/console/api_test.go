@@ -234,14 +234,24 @@ func (d *deadlined) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-func TestBackup_MayTakeLongerThanAnyOtherAnswer(t *testing.T) {
-	s, _ := serve(t, sample(), "")
-	w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
-	r := httptest.NewRequest("POST", "/api/v1/backup", nil)
-	r.Host = "localhost"
-	s.ServeHTTP(w, r)
-	if len(w.set) != 1 || !w.set[0].IsZero() {
-		t.Errorf("deadlines set: %v", w.set)
+// A copy of the store and a replay of all that match may take longer than any other answer.
+func TestAnswers_OfLongWorkHaveNoDeadline(t *testing.T) {
+	for _, path := range []string{"/api/v1/backup", "/api/v1/replay", "/replay"} {
+		s, _ := serve(t, sample(), "")
+		body := `{"state":"dead","reason":"gave_up"}`
+		if path == "/replay" {
+			body = form("csrf", hidden(t, ask(s, "GET", "/dead", "", asPage).Body.String()), "state", "dead", "reason", "gave_up")
+		}
+		w := &deadlined{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Host = "localhost"
+		if path == "/replay" {
+			asForm(r)
+		}
+		s.ServeHTTP(w, r)
+		if w.Code >= 400 || len(w.set) != 1 || !w.set[0].IsZero() {
+			t.Errorf("%s: %d, deadlines set: %v", path, w.Code, w.set)
+		}
 	}
 }
 

@@ -130,6 +130,7 @@ func (s *Server) apiReplayAll(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, bad("%s", err))
 		return
 	}
+	unhurried(w)
 	n, err := s.backend.ReplayAll(r.Context(), f)
 	if err != nil {
 		s.failed(w, r, err)
@@ -164,8 +165,7 @@ func (s *Server) apiForget(w http.ResponseWriter, r *http.Request) {
 // apiBackup streams a copy of the store. A copy that breaks off ends the
 // connection, so that half a copy is never taken for a whole one.
 func (s *Server) apiBackup(w http.ResponseWriter, r *http.Request) {
-	// Deadlines that cannot be lifted (a recorder in a test) do no harm.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	unhurried(w)
 	out := &lateHeader{w: w}
 	if _, err := s.backend.Backup(r.Context(), out); err != nil {
 		if !out.begun {
@@ -175,6 +175,12 @@ func (s *Server) apiBackup(w http.ResponseWriter, r *http.Request) {
 		s.log.Error("backup broke off", "error", err)
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// unhurried lifts the deadline of an answer that takes its time. One that cannot be
+// lifted (a recorder's in a test) does no harm.
+func unhurried(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 // lateHeader writes the headers of a download with its first byte, so that an

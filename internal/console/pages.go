@@ -334,6 +334,7 @@ func (s *Server) formReplayAll(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, bad("these events cannot be replayed all at once"))
 		return
 	}
+	unhurried(w)
 	n, err := s.backend.ReplayAll(r.Context(), f)
 	to := "/dead?"
 	if f.State != event.Dead {

@@ -133,18 +133,17 @@ func TestFindContact_WhatTheDirectoryKnowsIsNotSearched(t *testing.T) {
 
 func TestFindContact_SearchIsSparedOnlyWhereTheDirectoryKnowsAll(t *testing.T) {
 	for name, c := range map[string]struct {
-		complete, idle, hears bool
-		searches              int
+		complete, idle bool
+		searches       int
 	}{
-		"complete, busy, hears of new ones": {true, false, true, 0},
-		"complete, with room to spare":      {true, true, true, 1},
-		"complete, without hooks":           {true, false, false, 1},
-		"not complete":                      {false, false, true, 1},
+		"complete, busy":               {true, false, 0},
+		"complete, with room to spare": {true, true, 1},
+		"not complete":                 {false, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			y := newYard(t, nil)
 			a := y.c.Account
-			a.Complete, a.Idle, a.HearsContacts = func() bool { return c.complete }, func() bool { return c.idle }, func() bool { return c.hears }
+			a.Complete, a.Idle = func() bool { return c.complete }, func() bool { return c.idle }
 			j := y.at(chat("chat_accepted", 1, ""), &event.Client{ID: "1"})
 			if _, _, err := j.findContact(context.Background(), &event.Find{By: []string{"phone"}}); err != nil {
 				t.Fatal(err)
@@ -185,19 +184,6 @@ func TestEmailsElsewhere_ThePhonesContactWins(t *testing.T) {
 	foreign, err := j.emailsElsewhere(context.Background(), card)
 	if err != nil || !foreign["v@example.com"] || len(j.ev.Warnings) == 0 {
 		t.Errorf("%v, warnings %q, %v", foreign, j.ev.Warnings, err)
-	}
-}
-
-func TestNewer_OrderOfLeads(t *testing.T) {
-	for name, c := range map[string]struct{ first, then event.Lead }{
-		"open before closed":        {event.Lead{ID: 1, CreatedAt: 1}, event.Lead{ID: 2, CreatedAt: 9, StatusID: event.StatusWon}},
-		"newest created":            {event.Lead{ID: 1, CreatedAt: 9}, event.Lead{ID: 2, CreatedAt: 1}},
-		"highest id":                {event.Lead{ID: 2, CreatedAt: 1}, event.Lead{ID: 1, CreatedAt: 1}},
-		"newest of the closed ones": {event.Lead{ID: 1, CreatedAt: 9, StatusID: event.StatusWon}, event.Lead{ID: 2, CreatedAt: 1, StatusID: event.StatusLost}},
-	} {
-		if !newer(c.first, c.then) || newer(c.then, c.first) {
-			t.Errorf("%s: wrong", name)
-		}
 	}
 }
 

@@ -42,8 +42,8 @@ type Account struct {
 	// Complete reports whether the contact directory knows every contact
 	// there was at its last pass.
 	Complete func() bool
-	// HearsContacts reports whether what changed since is told by hook.
-	HearsContacts func() bool
+	// CatchUp makes it complete, if one look at what changed can.
+	CatchUp func(ctx context.Context)
 	// Idle reports whether the budget has room that nobody wants.
 	Idle func() bool
 

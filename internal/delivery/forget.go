@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -26,11 +27,26 @@ func Forget(ctx context.Context, st *store.Store, conn, client string) error {
 	return st.Update(ctx, func(tx *store.Tx) error { return left.erase(tx, math.MaxUint64) })
 }
 
+// deleted ends a deleted_client, whose person is forgotten whether or not amoCRM has
+// a contact of theirs to put the tag on; nil for any other event.
+func (j *job) deleted() event.Ending {
+	if j.msg.Kind != "deleted_client" {
+		return nil
+	}
+	if err := j.forgetClient(); err != nil {
+		return event.Retry{Err: err}
+	}
+	return event.Finished{}
+}
+
 // forgetClient has the store forget the client of a deleted_client, as of it.
 // Nothing of theirs that came before is under way (follow), and what came after
 // waits in their line.
 func (j *job) forgetClient() error {
 	conn, client, until := j.c.Name, j.client.ID, j.seq
+	if client == "" {
+		return nil
+	}
 	left, err := tracesOf(j.d.store, conn, client)
 	if err != nil {
 		return err
@@ -41,6 +57,44 @@ func (j *job) forgetClient() error {
 		}
 		return left.erase(tx, until)
 	})
+	return nil
+}
+
+// keepTraces writes down what stands in amoCRM by now of an event whose person was
+// forgotten while it was worked: which lead is the deal's, which task the task's, and
+// by digests whose the contact is, so that nothing is made twice. The caller holds j.mu.
+func (j *job) keepTraces(tx *store.Tx) error {
+	stands, err := tx.Event(j.seq)
+	if err != nil {
+		return err
+	}
+	for i := range stands.Changes {
+		ch := &stands.Changes[i]
+		n := slices.IndexFunc(j.ev.Changes, func(o event.Change) bool { return o.Key == ch.Key && o.State == event.Settled })
+		if n < 0 || ch.State == event.Settled {
+			continue
+		}
+		ch.State, ch.AmoID = event.Settled, j.ev.Changes[n].AmoID
+		if err := j.keepTrace(tx, *ch); err != nil {
+			return err
+		}
+	}
+	return tx.Put(stands)
+}
+
+func (j *job) keepTrace(tx *store.Tx, ch event.Change) error {
+	switch {
+	case ch.Target == event.OnLead && j.deal != nil:
+		return changeRecord(tx, store.Deals, store.Key(j.c.Name, j.deal.ID), func(d *event.Deal) {
+			if d.ID = j.deal.ID; d.LeadID == 0 {
+				d.LeadID = ch.AmoID
+			}
+		})
+	case ch.Target == event.OnTask && ch.Jivo != "":
+		return changeRecord(tx, store.Tasks, store.Key(j.c.Name, ch.Jivo), func(t *event.JivoTask) { t.ID, t.AmoID = ch.Jivo, ch.AmoID })
+	case ch.Target == event.OnContact && ch.Op == event.OpCreate && ch.AmoID != 0:
+		return tx.AddContactKeys(j.c.Account.Host, ch.AmoID, j.peopleKeys())
+	}
 	return nil
 }
 

@@ -247,7 +247,7 @@ func (j *job) save(ctx context.Context) error {
 		ev = *j.ev // the store may try more than once
 		err := t.put(tx, &ev)
 		if errors.Is(err, errForgotten) {
-			return nil // nothing of them comes back
+			return j.keepTraces(tx) // nothing of them comes back but what stands in amoCRM
 		}
 		return err
 	})

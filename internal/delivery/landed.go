@@ -354,10 +354,8 @@ func (j *job) after() event.Ending {
 	if m := j.ev.Contact; m != nil && m.ID != 0 && j.client.ContactID != m.ID && !m.Created {
 		j.effect(func(tx *store.Tx) error { return j.linkClient(tx, m.ID) })
 	}
-	if j.msg.Kind == "deleted_client" { // last of all, or another effect would bring the person back
-		if err := j.forgetClient(); err != nil {
-			return event.Retry{Err: err}
-		}
+	if end := j.deleted(); end != nil { // last of all, or another effect would bring the person back
+		return end
 	}
 	return event.Finished{}
 }

@@ -16,9 +16,9 @@ const (
 	// adoptWithin: how old a lead made from a chat may be for a deal to take it over (product.md §7).
 	adoptWithin = 30 * 24 * time.Hour
 	// justNow: how long a contact that was just read or written is not asked for its leads again.
-	justNow = 10 * time.Second
+	justNow = 2 * time.Second
 	// manyLeads bounds how many of a contact's leads are looked at, newest first.
-	manyLeads = 50
+	manyLeads = event.ManyLeads
 )
 
 // findLead finds the event's lead as find says (product.md › Finding the lead).
@@ -50,27 +50,14 @@ func (j *job) findLead(ctx context.Context, find *event.Find, contact *event.Con
 	return nil, event.Match{Why: "no finder hit"}, nil
 }
 
-// opensAnew lists the kinds for which a closed lead of the same chat is no hit.
-var opensAnew = []string{"chat_accepted", "offline_message"}
-
 func (j *job) leadOfChat(ctx context.Context) (*event.LeadCard, string, error) {
-	if j.msg.Chat == "" {
-		return nil, "", nil
-	}
-	for _, l := range slices.Backward(j.client.Leads) {
-		if !slices.Contains(l.Chats, j.msg.Chat) {
-			continue
-		}
-		card, err := j.leadCard(ctx, l.LeadID)
-		if err != nil {
-			return nil, "", err
-		}
-		if card == nil || (card.Lead.Closed() && slices.Contains(opensAnew, j.msg.Kind)) {
-			continue
-		}
-		return card, "this chat is linked to it", nil
-	}
-	return nil, "", nil
+	card, err := j.client.LeadOfChat(j.msg.Chat, j.msg.Kind, j.cards(ctx))
+	return card, "this chat is linked to it", err
+}
+
+// cards reads leads as leadCard does.
+func (j *job) cards(ctx context.Context) func(int64) (*event.LeadCard, error) {
+	return func(leadID int64) (*event.LeadCard, error) { return j.leadCard(ctx, leadID) }
 }
 
 func (j *job) leadOfDeal(ctx context.Context) (*event.LeadCard, string, error) {
@@ -115,24 +102,16 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 		return nil, "", err
 	}
 	pipeline := j.narrowed(by, find)
-	var best *event.LeadCard
-	for _, l := range leads {
-		if pipeline != 0 && l.Lead.PipelineID != pipeline {
-			continue
-		}
-		if l.Lead.Closed() && !(by == "recent" && j.c.Account.CRM.ServerTime().Sub(time.Unix(l.Lead.ClosedAt, 0)) <= find.Recent) {
-			continue
-		}
-		if best == nil || newer(l.Lead, best.Lead) {
-			best = l
-		}
-	}
+	best := event.FirstOf(leads, func(l event.Lead) bool {
+		late := l.Closed() && !(by == "recent" && j.c.Account.CRM.ServerTime().Sub(time.Unix(l.ClosedAt, 0)) <= find.Recent)
+		return !late && (pipeline == 0 || l.PipelineID == pipeline)
+	})
 	if best == nil {
 		return nil, "", nil
 	}
 	j.effect(func(tx *store.Tx) error { // what was read is what the write is laid over
 		return updateLeadCard(tx, j.c.Name, best.Lead.ID, func(c *event.LeadCard) {
-			if c.Lead.ID == 0 {
+			if c.ReadAt.IsZero() {
 				c.ApplyRead(best.Lead, best.ReadAt)
 			}
 		})
@@ -147,19 +126,8 @@ func (j *job) leadOfContact(ctx context.Context, by string, find *event.Find, co
 // described them: theirs, though no contact says so yet.
 func (j *job) leadBare(ctx context.Context, by string, find *event.Find) (*event.LeadCard, string, error) {
 	pipeline := j.narrowed(by, find)
-	for _, l := range slices.Backward(slices.Clone(j.client.Leads)) {
-		if !l.Bare || l.Deal == "" {
-			continue
-		}
-		card, err := j.leadCard(ctx, l.LeadID)
-		if err != nil {
-			return nil, "", err
-		}
-		if card != nil && !card.Lead.Closed() && (pipeline == 0 || card.Lead.PipelineID == pipeline) {
-			return card, "the lead of the client's deal, made without a contact", nil
-		}
-	}
-	return nil, "", nil
+	card, err := j.client.BareLead(j.cards(ctx), func(l event.Lead) bool { return pipeline == 0 || l.PipelineID == pipeline })
+	return card, "the lead of the client's deal, made without a contact", err
 }
 
 // narrowed is the pipeline a finder looks in, 0 if any.
@@ -170,26 +138,12 @@ func (j *job) narrowed(by string, find *event.Find) int64 {
 	return 0
 }
 
-// newer: an open lead before a closed one, then the newest, then the highest id.
-func newer(a, b event.Lead) bool {
-	if a.Closed() != b.Closed() {
-		return b.Closed()
-	}
-	if a.CreatedAt != b.CreatedAt {
-		return a.CreatedAt > b.CreatedAt
-	}
-	return a.ID > b.ID
-}
-
 // leadsOf returns what is known of several leads, reading together what is not
 // known well enough.
 func (j *job) leadsOf(ctx context.Context, ids []int64) ([]*event.LeadCard, error) {
-	ids = slices.Clone(ids)
-	slices.SortFunc(ids, func(a, b int64) int { return int(b - a) })
-	ids = ids[:min(len(ids), manyLeads)]
 	var cards []*event.LeadCard
 	var missing []int64
-	for _, lid := range ids {
+	for _, lid := range event.NewestLeads(ids) {
 		card, ok, err := j.knownLead(lid)
 		if err != nil {
 			return nil, err

@@ -24,7 +24,8 @@ type state struct {
 	chat   *event.Chat
 	deal   *event.Deal
 	task   *event.JivoTask
-	last   event.Object // the client's last whole state
+	last   event.Object // the client's last state, for an event that tells the next
+	told   event.Object // the same, for any other event
 	known  bool         // the client had a contact before this event
 	seen   bool         // the event described the client as they were known
 }
@@ -125,16 +126,22 @@ func (j *job) study(tx *store.Tx) (st state, writes []func(*store.Tx) error, err
 func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) error, err error) {
 	m, conn, at := j.msg, j.c.Name, j.ev.ReceivedAt
 	c := st.client
-	was := c.Described
+	was, fresh := c.Described, !toldAt(j.ev, c).Before(c.ReceivedAt)
 	changed, described := m.Describe(c, j.c.Region, toldAt(j.ev, c))
 	st.seen = described && !changed
 	if described && !j.ev.Imported {
 		c.Seq = max(c.Seq, j.seq)
 	}
+	last, err := j.lastTold(tx, c.ID)
+	if err != nil {
+		return nil, err
+	}
 	if slices.Contains(clientStates, m.Kind) {
-		st.last, _, err = store.Get[event.Object](tx, store.Last, store.Key(conn, "client", c.ID))
-		if err != nil {
-			return nil, err
+		st.last = last
+	} else {
+		st.told = last
+		if first := firstSight(m); first != nil && last == nil && fresh {
+			writes = append(writes, func(tx *store.Tx) error { return store.Set(tx, store.Last, store.Key(conn, "client", c.ID), first) })
 		}
 	}
 	if c.Lapse(at, j.c.AnonymousHold) {
@@ -156,6 +163,62 @@ func (j *job) studyClient(tx *store.Tx, st *state) (writes []func(*store.Tx) err
 		writes = append(writes, func(tx *store.Tx) error { return j.revive(tx, c) })
 	}
 	return writes, nil
+}
+
+// firstSight is what a chat tells of its client that the client's own events are
+// compared with, should it be the first to tell; nil if nothing. Later chats change
+// nothing of it, as they write none of it to a contact that is there; tags no chat
+// writes at all.
+func firstSight(m *jivo.Message) event.Object {
+	var path []string
+	fields := m.Fields
+	switch {
+	case m.Kind == "assigned_status":
+		path = []string{"client"}
+		fields, _ = fields["client"].(event.Object)
+	case !slices.Contains(visitorKinds, m.Kind):
+		return nil
+	}
+	first := event.Object{}
+	for _, name := range []string{"organization", "assigned_agent"} {
+		if m.Says(append(path, name)...) {
+			first[name] = fields[name]
+		}
+	}
+	if len(first) == 0 {
+		return nil
+	}
+	return first
+}
+
+// before is a client's last state as an event found it, for that event to be mapped
+// anew: what it left behind itself must not hide what it says.
+type before struct {
+	Seq  uint64       `json:"seq"`
+	Last event.Object `json:"last"`
+}
+
+// lastTold is the state of a client that this event is compared with, nil at first
+// sight.
+func (j *job) lastTold(tx *store.Tx, client string) (event.Object, error) {
+	found, ok, err := store.Get[before](tx, store.Last, store.Key(j.c.Name, "client", client, "before"))
+	if err != nil || ok && found.Seq == j.seq {
+		return found.Last, err
+	}
+	last, _, err := store.Get[event.Object](tx, store.Last, store.Key(j.c.Name, "client", client))
+	return last, err
+}
+
+// keepTold keeps the state of a client that the next event is compared with.
+func (j *job) keepTold(tx *store.Tx, client string, fields event.Object) error {
+	last, err := j.lastTold(tx, client)
+	if err != nil {
+		return err
+	}
+	if err := store.Set(tx, store.Last, store.Key(j.c.Name, "client", client, "before"), before{j.seq, last}); err != nil {
+		return err
+	}
+	return store.Set(tx, store.Last, store.Key(j.c.Name, "client", client), fields)
 }
 
 // toldAt is when what an event says of its client was told, to be compared with

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -31,7 +32,11 @@ func (j *job) mend(i int, r *amocrm.Refused) bool {
 	mended := false
 	for _, k := range out {
 		var item map[string]any
-		if json.Unmarshal(j.ev.Changes[k.change].Item, &item) != nil || !takeOut(item, k.path) {
+		if json.Unmarshal(j.ev.Changes[k.change].Item, &item) != nil {
+			continue
+		}
+		name := j.fieldOf(item, k.path, j.ev.Changes[k.change].Target)
+		if !takeOut(item, k.path) {
 			continue
 		}
 		raw, err := json.Marshal(item)
@@ -41,7 +46,8 @@ func (j *job) mend(i int, r *amocrm.Refused) bool {
 		j.mu.Lock()
 		j.ev.Changes[k.change].Item = raw
 		j.mu.Unlock()
-		j.warn("amoCRM refused %s of the %s (%s); it was left out", fieldOf(k.path), j.ev.Changes[k.change].Target, r.Code)
+		j.warn("amoCRM refused %s of the %s (%s); it was left out", name, j.ev.Changes[k.change].Target, r.Code)
+		j.d.obs.Unresolved(j.c.Name, j.seq, name)
 		mended = true
 	}
 	return mended
@@ -107,17 +113,38 @@ func takeOut(item map[string]any, path []string) bool {
 		}
 	}
 	delete(item, path[0])
-	if path[0] == "pipeline_id" || path[0] == "status_id" { // one is nothing without the other
-		delete(item, "pipeline_id")
+	_, update := item["id"]
+	if path[0] == "pipeline_id" || path[0] == "status_id" { // no stage without its pipeline
 		delete(item, "status_id")
 		delete(item, "loss_reason_id")
+	}
+	if path[0] == "status_id" && update { // a new lead comes into the first stage of its pipeline; one that is there stays
+		delete(item, "pipeline_id")
 	}
 	return true
 }
 
-func fieldOf(path []string) string {
-	if len(path) > 1 && path[0] == "custom_fields_values" {
-		return "custom field no. " + path[1]
+// fieldOf names what a path points at as people do.
+func (j *job) fieldOf(item map[string]any, path []string, target event.Target) string {
+	if len(path) < 2 || path[0] != "custom_fields_values" {
+		return path[0]
 	}
-	return path[0]
+	list, _ := item[path[0]].([]any)
+	n, err := strconv.Atoi(path[1])
+	if err != nil || n < 0 || n >= len(list) {
+		return "a custom field"
+	}
+	entity := leads
+	if target == event.OnContact {
+		entity = contacts
+	}
+	field, _ := list[n].(map[string]any)
+	code, _ := field["field_code"].(string)
+	fid, _ := number(field["field_id"])
+	for _, f := range j.c.Account.Dict().Fields[entity] {
+		if f.ID == int64(fid) || code != "" && f.Code == code {
+			return "field " + strconv.Quote(f.Name)
+		}
+	}
+	return "custom field " + cmp.Or(code, strconv.Itoa(int(fid)))
 }

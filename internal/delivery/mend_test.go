@@ -62,10 +62,27 @@ func TestTakeOut_TheRefusedPartAndNoMore(t *testing.T) {
 	}
 }
 
+// A new lead whose stage amoCRM has no more comes into the first of its pipeline
+// (product.md §2); one that is there stays where it is.
+func TestTakeOut_StageOfANewLeadLeavesItsPipeline(t *testing.T) {
+	for item, want := range map[string]string{
+		`{"pipeline_id":2,"status_id":3,"loss_reason_id":4}`:        `{"pipeline_id":2}`,
+		`{"id":1,"pipeline_id":2,"status_id":3,"loss_reason_id":4}`: `{"id":1}`,
+	} {
+		got := object(t, item)
+		if !takeOut(got, []string{"status_id"}) {
+			t.Errorf("%s: nothing taken out", item)
+		}
+		if diff := cmp.Diff(object(t, want), got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // mendJob is an event that makes a lead with a new contact.
 func mendJob(lead, contact string) *job {
 	return &job{
-		d: &Dispatcher{log: slog.New(slog.DiscardHandler)}, c: &Connection{Name: "shop"},
+		d: &Dispatcher{log: slog.New(slog.DiscardHandler), obs: &watch{}}, c: &Connection{Name: "shop", Account: &Account{Dict: dictionary}},
 		ev: &event.Event{Changes: []event.Change{
 			{Key: "1/create/contact/", Op: event.OpCreate, Target: event.OnContact, Item: json.RawMessage(contact)},
 			{Key: "1/create/lead/", Op: event.OpCreate, Target: event.OnLead, Item: json.RawMessage(lead)},

@@ -161,6 +161,9 @@ func (j *job) nobody(plan event.Plan) event.Ending {
 	if mapping.Handled(j.msg.Kind, j.c.Kinds) == "local" {
 		return event.Finished{}
 	}
+	if end := j.deleted(); end != nil {
+		return end
+	}
 	if j.c.Program.SwitchedOff(j.msg.Kind) {
 		return event.Skip{Reason: event.SwitchedOff, Detail: "its built-in is switched off in `builtin`"}
 	}
@@ -192,7 +195,7 @@ func (j *job) hold() {
 func (j *job) input() *mapping.Input {
 	in := &mapping.Input{
 		Kind: j.msg.Kind, Fields: j.msg.Fields, Received: j.ev.ReceivedAt, Location: j.c.Location,
-		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last,
+		Client: j.client, Known: j.known, Touch: j.client.FirstTouch, Last: j.last, Told: j.told,
 		Jivo: names{j.d.store, j.c.Name}, HasStage: j.hasStage,
 	}
 	replayed := j.ev.Replays > 0 || j.ev.Anew // what it left behind itself must not hide what it says
@@ -242,6 +245,9 @@ func (j *job) carryOut(ctx context.Context, in *mapping.Input, plan event.Plan) 
 		return ended(ctx, err)
 	}
 	if plan.Contact != nil && plan.Contact.Linked && f.contact == nil && !plan.Contact.Create && plan.Lead == nil {
+		if end := j.deleted(); end != nil {
+			return end
+		}
 		j.remember()
 		return event.Skip{Reason: event.NotLinked, Detail: "the client has no contact in amoCRM; what is known was kept"}
 	}
@@ -478,7 +484,7 @@ func (j *job) remember() {
 		})
 	case slices.Contains(clientStates, j.msg.Kind) && j.client.ID != "" && (j.ev.Replays == 0 || j.seq >= j.client.Seq):
 		cl := j.client.ID
-		j.effect(func(tx *store.Tx) error { return store.Set(tx, store.Last, store.Key(conn, "client", cl), fields) })
+		j.effect(func(tx *store.Tx) error { return j.keepTold(tx, cl, fields) })
 	}
 }
 

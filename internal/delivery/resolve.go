@@ -95,6 +95,10 @@ func (j *job) hits(ctx context.Context, by, value string) (cards []*event.Contac
 		query = phone.National(value, j.c.Region)
 	}
 	cards, asked, err := j.listed(ctx, query, key)
+	if err == nil && len(cards) == 0 && !asked && !j.c.Account.Complete() {
+		j.away(func() { j.c.Account.CatchUp(ctx) })
+		cards, asked, err = j.listed(ctx, query, key)
+	}
 	if err != nil || len(cards) > 0 {
 		return cards, "contact directory", err
 	}
@@ -188,28 +192,16 @@ func (j *job) searched(ctx context.Context, query, key string) (cards []*event.C
 	return cards, nil
 }
 
-// How many waiting events say that work is waiting: then a miss in the contact
-// directory is believed. Without hooks a contact that a manager made by hand a
-// minute ago is in no directory, so it takes a real backlog.
-const (
-	busy    = 5
-	backlog = 100
-)
+// busy is how many waiting events say that work is waiting: then a miss in the
+// contact directory is believed.
+const busy = 5
 
-// directorySuffices reports whether a miss in the contact directory needs no
-// search. The directory is as old as its last pass; what a manager made since
-// is only known where amoCRM tells of it. While nothing waits, it is asked all
-// the same.
+// directorySuffices reports whether a miss in the contact directory needs no search:
+// it is fresh, and work is waiting. While the budget is idle amoCRM is asked all the
+// same: the directory is as old as its last pass.
 func (j *job) directorySuffices() bool {
 	a := j.c.Account
-	if !a.Complete() {
-		return false
-	}
-	waiting := j.d.store.Pending(j.c.Name)
-	if a.HearsContacts() {
-		return waiting > busy || !a.Idle()
-	}
-	return waiting > backlog
+	return a.Complete() && (j.d.store.Pending(j.c.Name) > busy || !a.Idle())
 }
 
 // learnContact has the store remember a contact that was read.
@@ -225,7 +217,7 @@ func (j *job) learnContact(card *event.ContactCard, keys []string) {
 			return nil // it was written to since
 		}
 		if ok {
-			c.Wrote = old.Wrote
+			c.Wrote, c.Tasks = old.Wrote, old.Tasks
 		}
 		if err := tx.SetContactKeys(j.c.Account.Host, c.Contact.ID, keys); err != nil {
 			return err

@@ -212,6 +212,43 @@ func TestForget_AContactWrittenMeanwhileIsReadAgain(t *testing.T) {
 	})
 }
 
+// Who is forgotten while their contact, lead or deal is being made is not made again by
+// what comes next: what amoCRM answers is kept, without them.
+func TestForget_WhatWasBeingMadeIsNotMadeAgain(t *testing.T) {
+	next := strings.Replace(deal(1, "D"), "created_deal", "updated_deal", 1)
+	for name, c := range map[string]struct{ before, held, after string }{
+		"a chat": {"", chat("chat_accepted", 1, ""), chat("chat_updated", 1, "")},
+		"a deal": {chat("chat_accepted", 1, ""), deal(1, "D"), next},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, y *yard) {
+				y.run()
+				if c.before != "" {
+					y.post(c.before)
+					pass(time.Second)
+				}
+				let := make(chan struct{})
+				y.crm.set(func() { y.crm.after = func(amocrm.Write) error { <-let; return nil } })
+				y.post(c.held)
+				pass(time.Second)
+				y.forget("1")
+				y.crm.set(func() { // amoCRM's search is late
+					y.crm.unindexed = map[int64]bool{}
+					for id := range y.crm.contacts {
+						y.crm.unindexed[id] = true
+					}
+				})
+				close(let)
+				pass(time.Second)
+				y.post(c.after)
+				pass(y.c.Park + time.Minute)
+				equal(t, "contacts", y.crm.people(), 1)
+				equal(t, "leads", y.crm.made(), 1)
+			})
+		})
+	}
+}
+
 // A task that is wanted once is made once, though two visitors with one phone ask for it
 // at the same moment: their lead is one, their lines are not.
 func TestTask_OnceForTwoVisitorsWithOnePhone(t *testing.T) {

@@ -319,7 +319,7 @@ func newYard(t *testing.T, change func(*Connection)) *yard {
 		Name: shop, Program: program(t, ""), Region: "RU", Location: time.UTC, Kinds: jivo.Kinds(), MarkerField: "Jivo ID",
 		Account: &Account{
 			Host: demoHost, CRM: y.crm, Dict: func() *dict.Snapshot { return y.dict }, Doubtful: func() {},
-			Complete: no, HearsContacts: no, Idle: no,
+			Complete: no, CatchUp: func(context.Context) {}, Idle: no,
 		},
 		Anonymous: "hold", AnonymousHold: 30 * 24 * time.Hour, Park: 10 * time.Minute, Refresh: time.Hour, InDoubtAfter: 10 * time.Second,
 		BackoffFirst: 5 * time.Second, BackoffMax: time.Hour, GiveUp: 168 * time.Hour, NoteLimit: 10_000,

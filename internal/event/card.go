@@ -32,6 +32,7 @@ type ContactCard struct {
 	WroteAt time.Time         `json:"wrote_at,omitzero"`
 	Dirty   bool              `json:"dirty,omitempty"`
 	Wrote   map[string]string `json:"wrote,omitempty"`
+	Tasks   []Task            `json:"tasks,omitempty"` // open ones, as hooks told of them
 	// Doubt is the event whose update of the contact was last in doubt, 0 if none ever was.
 	Doubt uint64 `json:"doubt,omitempty"`
 }
@@ -128,12 +129,12 @@ func (c *LeadCard) ApplyThin(pipeline, status int64, at time.Time) {
 // ApplyRead takes over a lead read from the API at the given time. Dirt that
 // arose after the read began stays.
 func (c *LeadCard) ApplyRead(l Lead, began time.Time) {
-	since := c.KnownAt().After(began) && l.UpdatedAt == c.Lead.UpdatedAt // which of the two came later in that second?
+	since := meanwhile(c.KnownAt(), began) && l.UpdatedAt == c.Lead.UpdatedAt // which of the two came later in that second?
 	if l.UpdatedAt < c.Lead.UpdatedAt || since && (l.StatusID != c.Lead.StatusID || l.PipelineID != c.Lead.PipelineID) {
 		c.MarkDirty(c.DirtyAt) // the read was answered from before the hook or the write
 		return
 	}
-	late := c.DirtyAt.After(began)
+	late := meanwhile(c.DirtyAt, began)
 	if late && c.Lead.StatusID != 0 { // the read may be from before the hook, whose stage is shown until a read confirms it
 		l.PipelineID, l.StatusID = c.Lead.PipelineID, c.Lead.StatusID
 	}
@@ -176,10 +177,14 @@ func (c *LeadCard) Disown(wrote Lead, since time.Time) {
 	})
 }
 
+// meanwhile reports whether something came while a read was under way. A time to come
+// is none: the clock was put right since.
+func meanwhile(at, began time.Time) bool { return at.After(began) && !at.After(time.Now()) }
+
 // MarkDirty says the card must be read again.
 func (c *LeadCard) MarkDirty(at time.Time) {
 	c.Dirty = true
-	if at.After(c.DirtyAt) {
+	if at.After(c.DirtyAt) || c.DirtyAt.After(time.Now()) {
 		c.DirtyAt = at
 	}
 }
@@ -228,7 +233,7 @@ func (c *LeadCard) note(old, now Lead, at time.Time) {
 	if now.ResponsibleID != 0 && old.ResponsibleID != 0 && now.ResponsibleID != old.ResponsibleID {
 		c.add(CardChange{At: at, What: ChangedResponsible, From: float64(old.ResponsibleID), To: float64(now.ResponsibleID)})
 	}
-	if now.Price != old.Price && now.UpdatedAt != 0 {
+	if now.Price != old.Price && now.UpdatedAt != 0 && old.UpdatedAt != 0 { // else what it was before is not known
 		c.add(CardChange{At: at, What: ChangedPrice, From: old.Price, To: now.Price})
 	}
 }
@@ -241,21 +246,24 @@ func (c *LeadCard) add(ch CardChange) {
 }
 
 // SetTask keeps the card's open tasks in step with one task.
-func (c *LeadCard) SetTask(t Task) {
-	c.Tasks = slices.DeleteFunc(c.Tasks, func(o Task) bool { return o.ID == t.ID })
+func (c *LeadCard) SetTask(t Task) { c.Tasks = withTask(c.Tasks, t) }
+
+// SetTask is the same for a contact.
+func (c *ContactCard) SetTask(t Task) { c.Tasks = withTask(c.Tasks, t) }
+
+func withTask(tasks []Task, t Task) []Task {
+	tasks = withoutTask(tasks, t.ID)
 	if !t.Completed {
-		c.Tasks = append(c.Tasks, t)
+		tasks = append(tasks, t)
 	}
-	slices.SortFunc(c.Tasks, func(a, b Task) int { return int(a.CompleteTill - b.CompleteTill) })
-	if len(c.Tasks) > 10 {
-		c.Tasks = c.Tasks[:10]
-	}
+	slices.SortFunc(tasks, func(a, b Task) int { return int(a.CompleteTill - b.CompleteTill) })
+	return tasks[:min(len(tasks), 10)]
 }
 
 // ReadTasks takes over the lead's open tasks as they were read, unless a hook has
 // told of one since the read began: then they may be older, and it reports false.
 func (c *LeadCard) ReadTasks(open []Task, began time.Time) bool {
-	if c.TasksAt.After(began) {
+	if meanwhile(c.TasksAt, began) {
 		return false
 	}
 	c.Tasks = nil
@@ -266,8 +274,13 @@ func (c *LeadCard) ReadTasks(open []Task, began time.Time) bool {
 }
 
 // DropTask forgets a task that was deleted.
-func (c *LeadCard) DropTask(id int64) {
-	c.Tasks = slices.DeleteFunc(c.Tasks, func(o Task) bool { return o.ID == id })
+func (c *LeadCard) DropTask(id int64) { c.Tasks = withoutTask(c.Tasks, id) }
+
+// DropTask is the same for a contact.
+func (c *ContactCard) DropTask(id int64) { c.Tasks = withoutTask(c.Tasks, id) }
+
+func withoutTask(tasks []Task, id int64) []Task {
+	return slices.DeleteFunc(tasks, func(t Task) bool { return t.ID == id })
 }
 
 // Chat is the bridge's record of one Jivo chat.

@@ -45,6 +45,16 @@ func (m *Message) Describe(c *event.Client, region string, at time.Time) (change
 	return into.changed, p.described
 }
 
+// Says reports whether the body has a key, be it null. Fields has every key that
+// is documented, whether it came or not.
+func (m *Message) Says(path ...string) bool {
+	at := int32(0)
+	for _, name := range path {
+		at = m.tree.find(at, name)
+	}
+	return at >= 0
+}
+
 // merge writes into a picture and remembers whether it changed it.
 type merge struct {
 	c       *event.Client

@@ -70,7 +70,7 @@ func TestDeal_LaterOnlyWhatChangedInJivo(t *testing.T) {
 		{"agent", obj{"assigned_agent": obj{"assigned_agent_id": "9"}}, event.Entity{Responsible: "9", Changed: []string{"responsible"}}, 0},
 		{"stage", stageOf("23", ""), event.Entity{Pipeline: "Gruzly", Stage: "Ждём", Changed: []string{"stage"}}, 0},
 		{"won", stageOf("19", ""), event.Entity{Stage: "won", Changed: []string{"stage"}}, 0},
-		{"lost", stageOf("22", "21"), event.Entity{Stage: "lost", LossReason: "Слишком дорого", Changed: []string{"stage"}}, 0},
+		{"lost", stageOf("22", "21"), event.Entity{Stage: "lost", LossReason: "Слишком дорого", Changed: []string{"stage", "loss_reason"}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := dealInput("updated_deal", deal(c.now))
@@ -281,7 +281,7 @@ func TestClient_BlacklistDeletedCategoryAttributes(t *testing.T) {
 	}{
 		{"on", "changed_client_blacklist", obj{"blacklist": obj{"block_datetime_ts": 1677838504, "unblock_datetime_ts": 1709460904}}, event.Entity{Tags: []string{"чёрный список"}}},
 		{"on for ever", "changed_client_blacklist", obj{"blacklist": obj{"block_datetime_ts": 1677838504}}, event.Entity{Tags: []string{"чёрный список"}}},
-		{"off", "changed_client_blacklist", obj{"blacklist": nil}, event.Entity{TagsRemove: []string{"чёрный список"}}},
+		{"off", "changed_client_blacklist", obj{"blacklist": nil}, event.Entity{TagsRemove: []string{"чёрный список", "blacklist", "lista negra"}}},
 		{"deleted", "deleted_client", nil, event.Entity{Tags: []string{"удалён в Jivo"}}},
 		{"category", "assigned_status", obj{"status": obj{"status_id": "5", "title": "unsuccessful"}}, event.Entity{Update: event.Overwrite, Fields: map[string]string{"?Категория Jivo": "unsuccessful"}}},
 		{"category by id", "assigned_status", obj{"status": obj{"status_id": "5"}}, event.Entity{Update: event.Overwrite, Fields: map[string]string{"?Категория Jivo": "category 5"}}},

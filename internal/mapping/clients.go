@@ -102,17 +102,24 @@ func (s *session) crmClient() event.Desired {
 }
 
 // changes compares a client with the last state Jivo sent: what changed there
-// is written even over a manager's value; tags only when they changed.
+// is written even over a manager's value; tags only when they changed. What was
+// never told before has not changed. A contact that is made takes all tags.
 func (s *session) changes(e *event.Entity, now person) {
-	if s.in.Last == nil {
+	last := s.in.Last
+	switch {
+	case s.crm.Contact.ID == "" && s.plan.Contact.Create:
+		e.Tags = union(e.Tags, now.tags)
+		return
+	case last == nil:
 		return
 	}
-	was := s.person(s.in.Last)
-	was.tags = s.toldTags(s.in.Last)
-	for _, f := range []struct{ name, was, now string }{
-		{"name", was.name, now.name}, {"company", was.company, now.company}, {"responsible", was.responsible, now.responsible},
+	was := s.person(last)
+	was.tags = s.toldTags(last)
+	for _, f := range []struct{ name, was, now, told string }{
+		{"name", was.name, now.name, "visitor"}, {"name", was.name, now.name, "name"},
+		{"company", was.company, now.company, "organization"}, {"responsible", was.responsible, now.responsible, "assigned_agent"},
 	} {
-		if f.was != f.now && f.now != "" {
+		if _, told := last[f.told]; told && f.was != f.now && f.now != "" {
 			e.Changed = appendNew(e.Changed, f.name)
 		}
 	}
@@ -138,16 +145,22 @@ func (s *session) channelClient(e *event.Entity) {
 	now := s.person(s.in.Fields)
 	e.Tags = slices.DeleteFunc(e.Tags, func(t string) bool { return slices.Contains(now.tags, t) })
 	s.changes(e, now)
+	if !s.in.Known {
+		e.Changed = nil // the first sight of this contact, however long the client is known
+	}
 }
 
-// blacklist puts the tag on or takes it off.
+// blacklist puts the tag on or takes it off, in whatever language the connection
+// spoke when it was put on.
 func (s *session) blacklist() event.Desired {
 	since, until := num(s.in.Fields, "blacklist", "block_datetime_ts"), num(s.in.Fields, "blacklist", "unblock_datetime_ts")
 	e := &event.Entity{Update: event.Fill}
 	if since > 0 && (until == 0 || until > since) {
 		e.Tags = []string{s.p.texts.blacklisted}
 	} else {
-		e.TagsRemove = []string{s.p.texts.blacklisted}
+		for _, t := range []*texts{s.p.texts, russian(), english(), portuguese(), spanish()} {
+			e.TagsRemove = appendNew(e.TagsRemove, t.blacklisted)
+		}
 	}
 	return event.Desired{Contact: e}
 }

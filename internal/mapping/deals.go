@@ -65,7 +65,7 @@ func (s *session) dealLead(d *event.Desired, agent string) {
 	}
 	if last != nil {
 		for _, c := range []struct{ name, value string }{
-			{"name", e.Name}, {"price", e.Price}, {"responsible", e.Responsible}, {"stage", e.Stage},
+			{"name", e.Name}, {"price", e.Price}, {"responsible", e.Responsible}, {"stage", e.Stage}, {"loss_reason", e.LossReason},
 		} {
 			if c.value != "" {
 				e.Changed = append(e.Changed, c.name)

@@ -23,8 +23,12 @@ type Input struct {
 	Touch  *event.Touch  // the first touch to credit, if held longer than this event's own
 
 	// Last is the previous whole state of the same deal or client as Fields of
-	// its event, nil at first sight.
+	// its event, nil at first sight. A client may have been seen in part only:
+	// what it does not have was never told.
 	Last event.Object
+	// Told is what Last would be if this were one of the client's own events;
+	// nil for those.
+	Told event.Object
 	// NotedTo is the time of the chat's last message already in a transcript
 	// note (unix seconds), 0 if there is none: only newer messages are new.
 	NotedTo int

@@ -155,8 +155,8 @@ func finish(e *event.Entity) {
 }
 
 // finishContact adds what is known of the client to a contact that may be
-// made by this event: every phone and e-mail, and, at creation, attributes and
-// the name if the event gives none.
+// made by this event: every phone and e-mail, and, at creation, attributes, the
+// tags its own events told, and the name if the event gives none.
 func (s *session) finishContact(e *event.Entity) {
 	finish(e)
 	s.channelClient(e)
@@ -172,6 +172,9 @@ func (s *session) finishContact(e *event.Entity) {
 	}
 	if s.crm.Contact.ID != "" {
 		return
+	}
+	for _, t := range s.person(s.in.Told).tags {
+		e.Tags = appendNew(e.Tags, t)
 	}
 	if e.Name == "" || e.Name == s.p.texts.visitor+" "+str(s.in.Fields, "visitor", "number") {
 		set(&e.Name, line(s.in.client().Name)) // better than one made up

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,5 +49,27 @@ func TestReply_AWrongNameIsAnErrorAtItsPlace(t *testing.T) {
 	_, problems = CompileReply([]ReplyItem{replyLine("x", "{{ crm.lead.id }}")}, replyEnv())
 	if len(problems) != 1 {
 		t.Errorf("crm is no name of a reply, got %v", problems)
+	}
+}
+
+// TestReply_TheExampleNamesWhatTemplatesSee: the names are documented nowhere else.
+func TestReply_TheExampleNamesWhatTemplatesSee(t *testing.T) {
+	example, err := os.ReadFile("../../config.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string][]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ +# +(lead|contact|task)\. +([a-z_ ]*[a-z_])`).FindAllStringSubmatch(string(example), -1) {
+		told[m[1]] = strings.Fields(m[2])
+	}
+	if d := cmp.Diff(replyNames(), told); d != "" {
+		t.Errorf("config.example.yaml is behind (-templates see +told):\n%s", d)
+	}
+	for object, names := range told {
+		for _, n := range names {
+			if _, problems := CompileReply([]ReplyItem{replyLine("x", "{{ "+object+"."+n+" }}")}, replyEnv()); problems != nil {
+				t.Errorf("%s.%s: %v", object, n, problems)
+			}
+		}
 	}
 }

@@ -155,9 +155,19 @@ func TestDirectory_KeysAreReplacedAndHashed(t *testing.T) {
 	if out := dump(t, s); strings.Contains(out, "+7999") || strings.Contains(out, "anna") {
 		t.Error("a phone or e-mail is readable in the directory")
 	}
+	add := func(id int64, keys ...string) {
+		t.Helper()
+		update(t, s, func(tx *Tx) error { return tx.AddContactKeys("a.amocrm.ru", id, keys) })
+	}
+	add(1, "p:+7001", "p:+7000") // beside those it has
+	add(1)
+	expect("e:anna@example.com", 1)
+	expect("p:+7000", 1)
+	expect("p:+7001", 1)
 	set(1)
 	set(2)
 	set(3)
+	expect("p:+7001")
 	expect("e:anna@example.com")
 	view(t, s, func(tx *Tx) {
 		if left := append(tx.keys(bucketDirectory, ""), tx.keys(bucketContactKeys, "")...); left != nil {

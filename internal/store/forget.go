@@ -88,7 +88,23 @@ func (t *Tx) dropClient(connection string, c *event.Client, chats map[string]boo
 	if c.ContactID == 0 || len(t.ClientsByContact(connection, c.ContactID)) > 0 {
 		return nil
 	}
-	return Delete(t, Cards, Key(connection, "contact", strconv.FormatInt(c.ContactID, 10)))
+	return t.dropContactCard(connection, c.ContactID)
+}
+
+// dropContactCard removes the card of a contact and those of its leads that no client is
+// linked to.
+func (t *Tx) dropContactCard(connection string, contactID int64) error {
+	key := Key(connection, "contact", strconv.FormatInt(contactID, 10))
+	card, _, _ := Get[event.ContactCard](t, Cards, key) // one that cannot be read goes all the same
+	for _, id := range card.Contact.LeadIDs {
+		if len(t.ClientsByLead(connection, id)) > 0 {
+			continue
+		}
+		if err := Delete(t, Cards, Key(connection, "lead", strconv.FormatInt(id, 10))); err != nil {
+			return err
+		}
+	}
+	return Delete(t, Cards, key)
 }
 
 // stripDeal keeps of a deal only which lead it is, so that its next event does

@@ -229,3 +229,32 @@ func TestForget_OfOneKnownByTheirChatAlone(t *testing.T) {
 	}
 	verifyIndexes(t, s)
 }
+
+// TestForget_TakesTheLeadsOfTheContact: a lead that a manager opened by hand is followed
+// without a link to any client, and tells of the person like the others.
+func TestForget_TakesTheLeadsOfTheContact(t *testing.T) {
+	s := open(t, Options{})
+	update(t, s, func(tx *Tx) error {
+		for id, name := range map[string]string{"6": canary, "8": "another client's"} {
+			if err := Set(tx, Cards, Key("shop", "lead", id), event.LeadCard{Lead: event.Lead{Name: name}}); err != nil {
+				return err
+			}
+		}
+		if err := Set(tx, Cards, Key("shop", "contact", "5"), event.ContactCard{Contact: event.Contact{ID: 5, LeadIDs: []int64{6, 8}}}); err != nil {
+			return err
+		}
+		if err := tx.PutClient("shop", &event.Client{ID: "9", Leads: []event.Link{{LeadID: 8}}}); err != nil {
+			return err
+		}
+		return tx.PutClient("shop", &event.Client{ID: "7", ContactID: 5})
+	})
+	update(t, s, func(tx *Tx) error { return tx.Forget("shop", "7") })
+	if strings.Contains(dump(t, s), canary) {
+		t.Error("the lead's card is still there")
+	}
+	view(t, s, func(tx *Tx) {
+		if _, ok, err := Get[event.LeadCard](tx, Cards, Key("shop", "lead", "8")); err != nil || !ok {
+			t.Errorf("another client's card: kept %t, %v", ok, err)
+		}
+	})
+}

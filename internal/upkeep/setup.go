@@ -88,7 +88,7 @@ func (k *Keeper) makeMarkers(ctx context.Context, d *dict.Snapshot, read time.Ti
 		_, refused := errors.AsType[*amocrm.Refused](err)
 		_, unsent := errors.AsType[*amocrm.NotSent](err)
 		if refused {
-			k.denied = d
+			k.denied, k.deniedBy = d, err
 		} else if !unsent {
 			k.asked[f] = time.Now().Add(k.cfg.InDoubtAfter)
 		}
@@ -147,8 +147,11 @@ func (k *Keeper) resumed(ctx context.Context) bool {
 // still when the dictionary has been read anew: it may be old. Without the right
 // to, it is tried once a dictionary.
 func (k *Keeper) markers(ctx context.Context) error {
-	if d := k.Dict(); d == k.denied || len(k.lacking(d)) == 0 {
+	switch d := k.Dict(); {
+	case len(k.lacking(d)) == 0:
 		return nil
+	case d == k.denied:
+		return k.deniedBy
 	}
 	read := time.Now()
 	d, err := k.cfg.Load(ctx)
@@ -166,23 +169,16 @@ func (k *Keeper) markers(ctx context.Context) error {
 // subscriptions watches the connections' hooks and, where setup is automatic,
 // restores a missing or disabled one without touching anybody else's.
 func (k *Keeper) subscriptions(ctx context.Context) error {
-	hears := false
-	defer func() {
-		k.mu.Lock()
-		k.hears = hears
-		k.mu.Unlock()
-	}()
 	var errs []error
 	for _, c := range k.connections() {
 		if !c.of(k.Dict()) {
 			continue
 		}
-		state, contacts, err := k.subscription(ctx, c)
+		state, err := k.subscription(ctx, c)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		hears = hears || contacts
 		k.mu.Lock()
 		before := k.hooks[c.Name]
 		k.hooks[c.Name] = state
@@ -197,19 +193,18 @@ func (k *Keeper) subscriptions(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// subscription looks at one connection's hook: its state, and whether new and
-// changed contacts are among what it is sent.
-func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, contacts bool, err error) {
+// subscription looks at one connection's hook and says how it stands.
+func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, err error) {
 	if c.HookPath == "" && c.HookURL == "" {
-		return "off", false, nil
+		return "off", nil
 	}
 	list, err := k.crm.Webhooks(ctx, c.HookURL)
 	var refused *amocrm.Refused
 	if errors.As(err, &refused) {
-		return "unknown", false, nil // no right to look
+		return "unknown", nil // no right to look
 	}
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	var have *amocrm.WebhookInfo
 	for i := range list {
@@ -219,28 +214,27 @@ func (k *Keeper) subscription(ctx context.Context, c Connection) (state string, 
 		}
 	}
 	if have != nil && !have.Disabled {
-		state = "ok"
 		if len(Unsent(have.Settings)) > 0 {
-			state = "partial" // somebody's choice, maybe: it stays as it is
+			return "partial", nil // somebody's choice, maybe: it stays as it is
 		}
-		return state, slices.Contains(have.Settings, "add_contact") && slices.Contains(have.Settings, "update_contact"), nil
+		return "ok", nil
 	}
 	if c.Setup && c.HookURL != "" {
 		if _, err := k.crm.SubscribeWebhook(ctx, c.HookURL, HookSettings()); err != nil {
 			if errors.As(err, &refused) {
-				return "missing", false, nil
+				return "missing", nil
 			}
-			return "", false, err
+			return "", err
 		}
 		did := "hook subscription made"
 		if have != nil {
 			did = "hook subscription restored"
 		}
 		k.log.Info(did, "connection", c.Name)
-		return "ok", true, nil
+		return "ok", nil
 	}
 	if have != nil {
-		return "disabled", false, nil
+		return "disabled", nil
 	}
-	return "missing", false, nil
+	return "missing", nil
 }

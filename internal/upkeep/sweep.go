@@ -1,10 +1,9 @@
 package upkeep
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
@@ -20,17 +19,14 @@ const SmallAccount = 50_000
 const (
 	// overlap is how far before the stored position a sweep begins: the feed's
 	// order is not documented and its writers lag (product.md §6 › Freshness).
-	overlap = 5 * time.Minute
-	// feedPages bounds one sweep: 100 events a page.
-	feedPages    = 100
+	overlap      = 5 * time.Minute
 	contactsPage = 250
 )
 
-// position is how far the feed was read, with the events of the overlap.
-type position struct {
-	At   int64    `json:"at"` // unix seconds, the server's clock
-	Seen []string `json:"seen,omitempty"`
-}
+// reached is the position of what was read from a moment on, the server's clock: that
+// moment, but never ahead of what the answers since say the time is. Before them ours
+// may have leapt.
+func (k *Keeper) reached(began int64) int64 { return min(began, k.crm.ServerTime().Unix()) }
 
 // directory is how far the contact directory is in step.
 type directory struct {
@@ -52,7 +48,7 @@ func (k *Keeper) sweeps(ctx context.Context) {
 		return
 	case <-k.loaded:
 	}
-	all := []func(context.Context) error{k.contacts, k.feed, k.subscriptions, k.markers}
+	all := []step{{stepContacts, k.contacts}, {stepEvents, k.feed}, {"hooks", k.subscriptions}, {"marker fields", k.markers}}
 	steps, wait, tries := all, time.Duration(0), 0
 	select {
 	case <-k.anew: // the first sweep sees to it
@@ -70,14 +66,14 @@ func (k *Keeper) sweeps(ctx context.Context) {
 		if ctx.Err() != nil || !k.resumed(ctx) {
 			return
 		}
-		var held []func(context.Context) error
-		for _, step := range steps {
-			err := step(ctx)
-			if err != nil && ctx.Err() == nil {
-				k.log.Debug("sweep", "account", k.cfg.Host, "error", err)
+		var held []step
+		for _, s := range steps {
+			err := s.do(ctx)
+			if ctx.Err() == nil {
+				k.ended(s, err)
 			}
 			if passing(err) {
-				held = append(held, step)
+				held = append(held, s)
 			}
 		}
 		if tries++; len(held) == 0 || tries > setupTries {
@@ -88,184 +84,92 @@ func (k *Keeper) sweeps(ctx context.Context) {
 	}
 }
 
-// ofInterest are the feed's types that change a card.
-func ofInterest(e amocrm.FeedEvent) bool { return e.EntityType == "lead" || e.EntityType == "task" }
-
-// feed reads the event feed since the stored position and marks the cards it
-// speaks of dirty.
-func (k *Keeper) feed(ctx context.Context) error {
-	var pos position
-	var known bool
-	key := store.Key("feed", k.cfg.Host)
-	err := k.store.View(func(tx *store.Tx) (err error) {
-		pos, known, err = store.Get[position](tx, store.Positions, key)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	now := k.crm.ServerTime().Unix()
-	if !known { // nothing is followed from before the bridge was here
-		return k.store.Update(ctx, func(tx *store.Tx) error { return store.Set(tx, store.Positions, key, position{At: now}) })
-	}
-	fresh, next, whole, err := k.readFeed(ctx, pos, now)
-	if err != nil {
-		return err
-	}
-	if !whole {
-		k.log.Warn("more happened than a sweep reads; every card is read again", "account", k.cfg.Host)
-		if err := k.allStale(ctx); err != nil {
-			return err
-		}
-		fresh = nil // their cards are among them
-	}
-	dirty := map[string][]int64{}
-	err = k.store.Update(ctx, func(tx *store.Tx) error {
-		clear(dirty)
-		for _, c := range k.connections() {
-			for _, e := range fresh {
-				if id, err := k.stale(tx, c.Name, e); err != nil {
-					return err
-				} else if id != 0 {
-					dirty[c.Name] = append(dirty[c.Name], id)
-				}
-			}
-		}
-		return store.Set(tx, store.Positions, key, next)
-	})
-	if err != nil {
-		return err
-	}
-	for conn, ids := range dirty {
-		for _, id := range ids {
-			k.Dirty(conn, id)
-		}
-	}
-	return nil
+// step is a part of a sweep.
+type step struct {
+	name string
+	do   func(context.Context) error
 }
 
-// readFeed reads what happened since a position: the events of interest that are
-// new, and the position to go on from. whole is false if there is more than that.
-func (k *Keeper) readFeed(ctx context.Context, pos position, now int64) (fresh []amocrm.FeedEvent, next position, whole bool, err error) {
-	from := pos.At - int64(overlap/time.Second)
-	next.At = now
-	for page := 1; page <= feedPages; page++ {
-		events, more, err := k.crm.Events(ctx, from, page)
-		if err != nil {
-			return nil, position{}, false, err
-		}
-		for _, e := range events {
-			if e.CreatedAt >= now-int64(overlap/time.Second) {
-				next.Seen = append(next.Seen, e.ID)
-			}
-			if ofInterest(e) && !slices.Contains(pos.Seen, e.ID) {
-				fresh = append(fresh, e)
-			}
-		}
-		if !more {
-			return fresh, next, true, nil
-		}
+// The steps that keep true what the bridge knows; the others set up.
+const (
+	stepContacts = "contacts"
+	stepEvents   = "events"
+)
+
+// ended tells how a step ended: that amoCRM refuses it is an alarm once, until it is
+// done again.
+func (k *Keeper) ended(s step, err error) {
+	k.mu.Lock()
+	before := k.barred[s.name]
+	if err == nil {
+		delete(k.barred, s.name)
+	} else if own(err) {
+		k.barred[s.name] = err
 	}
-	return fresh, next, false, nil
+	k.mu.Unlock()
+	switch {
+	case own(err) && before == nil:
+		k.log.Error("amoCRM refuses a part of the sweep; each sweep tries again", "account", k.cfg.Host, "step", s.name, "error", err)
+	case err != nil:
+		k.log.Debug("sweep", "account", k.cfg.Host, "step", s.name, "error", err)
+	case before != nil:
+		k.log.Info("the sweep is whole again", "account", k.cfg.Host, "step", s.name)
+	}
 }
 
-// allStale marks every lead's card dirty, in slices, so that no webhook waits for
-// the whole of it.
-func (k *Keeper) allStale(ctx context.Context) error {
-	for _, c := range k.connections() {
-		var all []int64
-		err := k.store.View(func(tx *store.Tx) error {
-			return store.Each(tx, store.Cards, store.Key(c.Name, "lead", ""), func(_ string, card event.LeadCard) bool {
-				all = append(all, card.Lead.ID)
-				return true
-			})
-		})
-		if err != nil {
-			return err
-		}
-		for ids := range slices.Chunk(all, perRead) {
-			err := k.store.Update(ctx, func(tx *store.Tx) error {
-				for _, id := range ids {
-					key := store.Key(c.Name, "lead", strconv.FormatInt(id, 10))
-					card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
-					if err != nil {
-						return err
-					}
-					if !ok {
-						continue // dropped meanwhile
-					}
-					card.MarkDirty(time.Now())
-					if err := store.Set(tx, store.Cards, key, card); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			for _, id := range ids {
-				k.Dirty(c.Name, id)
-			}
-		}
-	}
-	return nil
-}
-
-// stale marks the card an event speaks of dirty, unless the card is newer; it
-// returns the lead's id, 0 if nothing is to be read.
-func (k *Keeper) stale(tx *store.Tx, conn string, e amocrm.FeedEvent) (int64, error) {
-	id := e.EntityID
-	if e.EntityType == "task" {
-		lead, ok, err := store.Get[int64](tx, store.Positions, store.Key(conn, "task", strconv.FormatInt(id, 10)))
-		if err != nil || !ok {
-			return 0, err
-		}
-		id = lead
-	}
-	key := store.Key(conn, "lead", strconv.FormatInt(id, 10))
-	card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
-	if err != nil || !ok {
-		return 0, err
-	}
-	if e.EntityType == "lead" && !card.Dirty && card.SeenTo >= e.CreatedAt {
-		return 0, nil // a hook or an own write was quicker
-	}
-	card.MarkDirty(time.Now())
-	return id, store.Set(tx, store.Cards, key, card)
+// Unswept says why what hooks miss is not found out, nil if it is.
+func (k *Keeper) Unswept() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return cmp.Or(k.barred[stepEvents], k.barred[stepContacts])
 }
 
 // contacts keeps the contact directory in step: a full pass once, where the
-// account is small enough, then what changed since.
+// account is small enough and that is wanted, then what changed since.
 func (k *Keeper) contacts(ctx context.Context) error {
-	if !k.cfg.ContactsSync {
+	select {
+	case k.syncing <- struct{}{}:
+		defer func() { <-k.syncing }()
+	default: // `bridge contacts sync` is at it; the rest of the sweep does not wait for it
 		return nil
 	}
+	ended := k.catchingUp()
+	defer ended()
 	d, err := k.directory()
-	if err != nil || d.TooBig {
+	switch {
+	case err != nil || d.TooBig:
 		return err
-	}
-	if d.FullAt == 0 {
-		if err := k.SyncContacts(ctx, SmallAccount, func(int) {}); err != nil {
-			return err
-		}
+	case d.FullAt == 0 && d.Read >= SmallAccount: // begun by hand, and gone on with by hand
 		return nil
+	case d.FullAt == 0 && !k.cfg.ContactsSync:
+		return nil
+	case d.FullAt == 0:
+		ended() // nobody waits for that
+		return k.fullPass(ctx, SmallAccount, func(int) {})
 	}
+	return k.changed(ctx, d)
+}
+
+// changed reads the contacts that changed since the last pass. These few pages go
+// before all that waits: until they are read, each new visitor costs two searches.
+func (k *Keeper) changed(ctx context.Context, d directory) error {
+	ctx = amocrm.WithSince(amocrm.WithPriority(ctx, amocrm.NewLead), time.Unix(0, 0))
 	since := d.PassedTo - int64(overlap/time.Second)
 	now := k.crm.ServerTime().Unix()
 	for page := 1; ; page++ {
+		began := time.Now()
 		contacts, more, err := k.crm.ContactsChanged(ctx, page, since)
 		if err != nil {
 			return err
 		}
-		if err := k.keep(ctx, contacts, nil); err != nil {
+		if err := k.keep(ctx, contacts, began, nil); err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
 	}
-	d.PassedTo = now
+	d.PassedTo = k.reached(now)
 	if err := k.saveDirectory(ctx, d); err != nil {
 		return err
 	}
@@ -304,9 +208,20 @@ const maxSteps = 12
 // list, and those on the edge of what was read would be passed over. So each read
 // begins with the last contact that the pass has seen. If all that it shows are
 // newer, others stand before them, and the pass steps back.
+//
+// It waits for another pass under way, no longer than ctx lets it.
 func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done int)) error {
-	k.syncing.Lock()
-	defer k.syncing.Unlock()
+	select {
+	case k.syncing <- struct{}{}:
+		defer func() { <-k.syncing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return k.fullPass(ctx, limit, progress)
+}
+
+// fullPass is SyncContacts for who holds syncing.
+func (k *Keeper) fullPass(ctx context.Context, limit int, progress func(done int)) error {
 	d, err := k.directory()
 	if err != nil {
 		return err
@@ -321,10 +236,12 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 		if d.Last == 0 {
 			turn = amocrm.WithPriority(ctx, amocrm.NewLead)
 		}
+		began := time.Now()
 		w, err := k.crm.ContactsFrom(turn, max(d.Read-1, 0))
 		if err != nil {
 			return err
 		}
+		d.Started = k.reached(d.Started)
 		if w.First > 0 && (len(w.Contacts) == 0 || w.Contacts[0].ID > d.Last) {
 			if steps == maxSteps {
 				return errMoving
@@ -350,7 +267,7 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 		if !more {
 			d = directory{FullAt: d.Started, PassedTo: d.Started}
 		}
-		if err := k.keep(ctx, w.Contacts, &d); err != nil {
+		if err := k.keep(ctx, w.Contacts, began, &d); err != nil {
 			return err
 		}
 		if !more {
@@ -361,7 +278,7 @@ func (k *Keeper) SyncContacts(ctx context.Context, limit int, progress func(done
 }
 
 // keep enters contacts into the directory, and the position with them.
-func (k *Keeper) keep(ctx context.Context, contacts []event.Contact, d *directory) error {
+func (k *Keeper) keep(ctx context.Context, contacts []event.Contact, began time.Time, d *directory) error {
 	region := ""
 	if conns := k.connections(); len(conns) > 0 {
 		region = conns[0].Region
@@ -374,6 +291,11 @@ func (k *Keeper) keep(ctx context.Context, contacts []event.Contact, d *director
 			}
 			if err := tx.SetContactKeys(k.cfg.Host, c.ID, keys); err != nil {
 				return err
+			}
+			for _, conn := range k.ours() {
+				if err := renew(tx, conn.Name, c, began); err != nil {
+					return err
+				}
 			}
 		}
 		if d == nil {

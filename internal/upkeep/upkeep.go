@@ -7,11 +7,8 @@ package upkeep
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,30 +73,36 @@ type Keeper struct {
 	dict     atomic.Pointer[dict.Snapshot]
 	unread   atomic.Pointer[error] // why it could not be read
 	doubtful chan struct{}
-	loaded   chan struct{} // closed when the dictionary came for the first time
-	syncing  sync.Mutex    // one full pass over the contacts at a time
-	synced   atomic.Int64  // unix seconds up to which the directory is complete; 0: not
+	loaded   chan struct{}                 // closed when the dictionary came for the first time
+	syncing  chan struct{}                 // holds one while a full pass over the contacts is under way
+	catching atomic.Pointer[chan struct{}] // closed when what changed since the last pass was read; nil while nobody is at it
+	caughtUp atomic.Int64                  // when CatchUp last tried, unix nanoseconds
+	synced   atomic.Int64                  // unix seconds up to which the directory is complete; 0: not
 
-	mu    sync.Mutex
-	conns []Connection
-	dirty map[string]map[int64]bool // connection → leads to be read again
-	wake  chan struct{}
-	anew  chan struct{}     // the connections are others than at the last sweep
-	hooks map[string]string // connection → state of its subscription
-	hears bool              // some connection is told of new contacts by hook
+	mu     sync.Mutex
+	conns  []Connection
+	dirty  map[string]map[int64]bool // connection → leads to be read again
+	wake   chan struct{}
+	anew   chan struct{}     // the connections are others than at the last sweep
+	hooks  map[string]string // connection → state of its subscription
+	barred map[string]error  // why amoCRM refuses steps of the sweep, by name
 
-	untold bool // of the loop that rereads: tasks were refused
+	// Of the loop that rereads.
+	untold bool           // tasks were refused
+	closed map[int64]bool // leads that were
 
 	// Of the loop that sets up: dictionary until the first has come, sweeps from then on.
-	asked  map[marker]time.Time // what is read from then on shows whether it was made
-	denied *dict.Snapshot       // the token had no right to make the fields this one lacks
+	asked    map[marker]time.Time // what is read from then on shows whether it was made
+	denied   *dict.Snapshot       // the token had no right to make the fields this one lacks
+	deniedBy error
 }
 
 // New returns a keeper; Run sets it to work.
 func New(cfg Config, crm CRM, st *store.Store, log *slog.Logger) *Keeper {
 	return &Keeper{
 		cfg: cfg, crm: crm, store: st, log: log,
-		doubtful: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{}, asked: map[marker]time.Time{}, anew: make(chan struct{}, 1),
+		doubtful: make(chan struct{}, 1), syncing: make(chan struct{}, 1), loaded: make(chan struct{}), dirty: map[string]map[int64]bool{}, wake: make(chan struct{}, 1), hooks: map[string]string{}, asked: map[marker]time.Time{}, anew: make(chan struct{}, 1),
+		barred: map[string]error{}, closed: map[int64]bool{},
 	}
 }
 
@@ -120,6 +123,12 @@ func (k *Keeper) connections() []Connection {
 	return slices.Clone(k.conns)
 }
 
+// ours are the connections whose cards are this account's.
+func (k *Keeper) ours() []Connection {
+	d := k.Dict()
+	return slices.DeleteFunc(k.connections(), func(c Connection) bool { return !c.of(d) })
+}
+
 // Dict returns the account's dictionary, nil until it was read once.
 func (k *Keeper) Dict() *dict.Snapshot { return k.dict.Load() }
 
@@ -128,19 +137,11 @@ func (k *Keeper) Dict() *dict.Snapshot { return k.dict.Load() }
 func (k *Keeper) Doubtful() { poke(k.doubtful) }
 
 // Complete reports whether the contact directory knows every contact: a full
-// sync is done and what changed since is no older than the sweep.
+// sync is done and what changed since is no older than the sweep, but for the while
+// that the next pass takes.
 func (k *Keeper) Complete() bool {
 	at := k.synced.Load()
-	return at != 0 && time.Since(time.Unix(at, 0)) < k.cfg.Sweep+time.Minute
-}
-
-// HearsContacts reports whether amoCRM tells some connection of the account of
-// new and changed contacts by hook, so that the directory knows what a manager
-// has just made by hand.
-func (k *Keeper) HearsContacts() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.hears
+	return at != 0 && time.Since(time.Unix(at, 0)) < k.cfg.Sweep+min(k.cfg.Sweep/2, time.Minute)
 }
 
 // Hooks returns how the connection's hook subscription stands: ok, partial (some hooks
@@ -267,149 +268,4 @@ func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// perRead is how many cards are read again in one go.
-const perRead = 250
-
-// rereads reads dirty cards again. Those that were dirty when the process
-// ended are found by one pass over the cards.
-func (k *Keeper) rereads(ctx context.Context) {
-	ctx = amocrm.WithPriority(ctx, amocrm.CardRead)
-	select { // by then the connections are known
-	case <-ctx.Done():
-		return
-	case <-k.loaded:
-	}
-	k.findDirty()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.wake:
-		}
-		for conn, ids := range k.takeDirty() {
-			for batch := range slices.Chunk(ids, perRead) {
-				if err := k.reread(ctx, conn, batch); err != nil {
-					for _, id := range batch {
-						k.Dirty(conn, id)
-					}
-					if !sleep(ctx, 5*time.Second, nil) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
-func (k *Keeper) findDirty() {
-	for _, c := range k.connections() {
-		_ = k.store.View(func(tx *store.Tx) error { // what is missed here the sweep finds
-			return store.Each(tx, store.Cards, store.Key(c.Name, "lead", ""), func(_ string, card event.LeadCard) bool {
-				if card.Dirty {
-					k.Dirty(c.Name, card.Lead.ID)
-				}
-				return true
-			})
-		})
-	}
-}
-
-func (k *Keeper) takeDirty() map[string][]int64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	out := map[string][]int64{}
-	for conn, ids := range k.dirty {
-		out[conn] = slices.Sorted(maps.Keys(ids))
-	}
-	clear(k.dirty)
-	return out
-}
-
-// reread reads leads with their open tasks and puts them into their cards; one
-// that amoCRM no longer has loses its links.
-func (k *Keeper) reread(ctx context.Context, conn string, ids []int64) error {
-	began := time.Now()
-	leads, err := k.crm.Leads(ctx, ids)
-	if err != nil {
-		return err
-	}
-	tasks, told, err := k.openTasks(ctx, ids)
-	if err != nil {
-		return err
-	}
-	var again []int64
-	err = k.store.Update(ctx, func(tx *store.Tx) error {
-		again = nil
-		for _, id := range ids {
-			lead, ok := leads[id]
-			if !ok || lead.Deleted {
-				if err := k.cfg.Drop(tx, conn, k.cfg.Host, "lead", id); err != nil {
-					return err
-				}
-				continue
-			}
-			key := store.Key(conn, "lead", strconv.FormatInt(id, 10))
-			card, ok, err := store.Get[event.LeadCard](tx, store.Cards, key)
-			if err != nil {
-				return err
-			}
-			if !ok && len(tx.ClientsByLead(conn, id)) == 0 {
-				continue // dropped or forgotten while it was read
-			}
-			card.ApplyRead(lead, began)
-			switch open := of(id, tasks); {
-			case !told: // hooks alone tell of them
-			case card.ReadTasks(open, began):
-				if err := placeTasks(tx, conn, open); err != nil {
-					return err
-				}
-			default:
-				card.MarkDirty(time.Now())
-				again = append(again, id)
-			}
-			if err := store.Set(tx, store.Cards, key, card); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for _, id := range again {
-		k.Dirty(conn, id)
-	}
-	return err
-}
-
-// openTasks reads the open tasks of leads; told is false where amoCRM refuses to
-// tell of them: a token may lack the right, and a lead is followed without.
-func (k *Keeper) openTasks(ctx context.Context, ids []int64) (tasks []event.Task, told bool, err error) {
-	tasks, err = k.crm.OpenTasks(ctx, "leads", ids)
-	if _, refused := errors.AsType[*amocrm.Refused](err); !refused {
-		k.untold = k.untold && err != nil
-		return tasks, err == nil, err
-	}
-	level := slog.LevelWarn
-	if k.untold {
-		level = slog.LevelDebug
-	}
-	k.untold = true
-	k.log.Log(ctx, level, "amoCRM refuses to list tasks; cards show those that hooks tell of", "account", k.cfg.Host, "error", err)
-	return nil, false, nil
-}
-
-// of are the tasks that stand on a lead.
-func of(leadID int64, tasks []event.Task) []event.Task {
-	return slices.DeleteFunc(slices.Clone(tasks), func(t event.Task) bool { return t.EntityID != leadID })
-}
-
-// placeTasks remembers which lead each task stands on: a delete hook names the
-// task alone.
-func placeTasks(tx *store.Tx, conn string, tasks []event.Task) error {
-	for _, t := range tasks {
-		if err := store.Set(tx, store.Positions, store.Key(conn, "task", strconv.FormatInt(t.ID, 10)), t.EntityID); err != nil {
-			return err
-		}
-	}
-	return nil
 }

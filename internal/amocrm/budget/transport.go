@@ -214,7 +214,7 @@ func (t *Transport) exchange(req *http.Request, s *Slot) (*http.Response, error)
 	s.answered(time.Now())
 	t.obs.Request(req.Method, Label(req.URL.Path), resp.StatusCode, time.Since(began))
 	if Throttled(resp.StatusCode) { // whatever became of its words
-		after, _ := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+		after, _ := retryAfter(resp.Header.Get("Retry-After"), answeredAt(resp))
 		t.budget.throttled(time.Now(), after)
 	} else if err == nil {
 		t.budget.healthy()
@@ -335,6 +335,15 @@ type plain struct {
 
 func (e *plain) Error() string { return e.text }
 func (e *plain) Unwrap() error { return e.err }
+
+// answeredAt is when an answer was given, by the clock of who gave it: ours may be
+// another.
+func answeredAt(resp *http.Response) time.Time {
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		return at
+	}
+	return time.Now()
+}
 
 // absurd is a Retry-After that nobody means; it is heeded no more than none.
 const absurd = 24 * time.Hour

@@ -60,7 +60,7 @@ func Open(cfg *config.Config, conn *config.Connection, names *dict.Snapshot, box
 	r.disp.OnEnd(func(seq uint64) { r.done <- seq })
 	shared := &delivery.Account{
 		Host: conn.AmoCRM.Host, CRM: box, Dict: func() *dict.Snapshot { return names },
-		Doubtful: func() {}, Complete: func() bool { return false }, HearsContacts: func() bool { return false }, Idle: func() bool { return true },
+		Doubtful: func() {}, Complete: func() bool { return false }, CatchUp: func(context.Context) {}, Idle: func() bool { return true },
 	}
 	r.disp.SetConnections([]*delivery.Connection{app.Delivery(conn, shared, names)})
 	box.dict, box.ledger = names, r.disp
