@@ -186,3 +186,20 @@ func TestThrottled_SlowsDownThoughItsPageBreaksOff(t *testing.T) {
 		}
 	})
 }
+
+// A command's client closes once what it has sent counts no more: the next command
+// begins with a whole second's budget.
+func TestBudget_ACommandLeavesTheNextItsSecond(t *testing.T) {
+	inBubble(t, Config{Linger: true}, nil, farend.Landing(0), func(t *testing.T, w *world) {
+		for i := range 3 {
+			if _, err := w.Write(t.Context(), lead(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := time.Now()
+		w.Close()
+		if took := time.Since(last); took < 900*time.Millisecond || took > 2*time.Second {
+			t.Errorf("closed %v after the last answer", took)
+		}
+	})
+}

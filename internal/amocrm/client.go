@@ -26,6 +26,9 @@ type Config struct {
 	Timeout   time.Duration // one exchange, from its first byte to its last; default 15s
 	Probe     time.Duration // how often a paused account is tried; default 1m
 	UserAgent string        // default "jivo-amocrm-bridge"
+	// Linger has Close wait, about a second, until what was sent counts no more: whoever
+	// asks the account next knows nothing of it.
+	Linger bool
 
 	// Recent are the times at which an earlier client of this account, perhaps
 	// of a process that was killed, sent its last requests: they count as this
@@ -202,6 +205,9 @@ func (c *Client) Close() {
 	c.end()
 	c.wg.Wait()
 	c.http.HTTPClient.CloseIdleConnections()
+	if c.cfg.Linger {
+		time.Sleep(c.budget.Counts(time.Now()))
+	}
 }
 
 // Account is what GET /api/v4/account tells (amocrm-api.md §4.1).

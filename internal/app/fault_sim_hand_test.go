@@ -43,14 +43,12 @@ import (
 //     replayed or imported the order stands, and of deals nobody replayed the last amount.
 //   - Nothing waits for ever; indexes, counts and metrics agree; a backup is a sound store.
 type hand struct {
-	mu       sync.Mutex
-	sent     []sentBody        // what was posted, taken or not, in the order of the plan
-	owner    map[string]string // unique text → client
-	gone     map[string]bool   // clients that were forgotten at some time
-	again    map[uint64]bool   // events that were replayed so
-	doors    int               // how many secrets there have been
-	both     bool              // the last two of them are let in
-	deeds    int
+	sent     []sentBody              // what was posted, taken or not, in the order of the plan
+	owner    map[string]string       // unique text → client
+	gone     map[string]bool         // clients that were forgotten at some time
+	again    map[uint64]bool         // events that were replayed so
+	doors    int                     // how many secrets there have been
+	both     bool                    // the last two of them are let in
 	orphan   map[event.Target]int    // what forgotten events had sent
 	half     map[string]bool         // clients who were forgotten while their contact or lead was being made
 	phones   map[string]bool         // theirs

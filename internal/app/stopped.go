@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/amocrm"
 	"github.com/jivo-amocrm/bridge/internal/amocrm/dict"
@@ -48,7 +49,11 @@ func OpenStopped(cfg *config.Config, opt Options, readOnly bool) (*Stopped, erro
 // idleAccount makes an account that does only what it is asked to.
 func (a *App) idleAccount(c *config.Connection) *account {
 	acc := &account{host: c.AmoCRM.Host, stop: func() {}}
-	acc.client = NewClient(c, a.tokens(acc, c), a.opt)
+	var recent []time.Time
+	acc.spent, recent = openSpent(a.cfg.Data, acc.host, c.AmoCRM.RequestsPerSecond)
+	of := clientConfig(&c.AmoCRM, a.opt)
+	of.Linger, of.Recent, of.OnSend = true, recent, acc.spent.add // a killed one is followed by one that knows
+	acc.client = amocrm.New(of, a.tokens(acc, c), nil, nil, a.opt.Log, a.opt.Transport)
 	acc.keeper = upkeep.New(upkeep.Config{Host: acc.host, Refresh: c.AmoCRM.Refresh, Sweep: c.AmoCRM.Sweep}, acc.client, a.store, a.log)
 	acc.keeper.SetConnections([]upkeep.Connection{{Name: c.Name, Region: c.Region}})
 	return acc
@@ -73,9 +78,12 @@ func (s *Stopped) Close() {
 }
 
 // NewClient makes a client of a connection's account for a command: it keeps to
-// the account's pace, sends no write through a ledger and does not probe.
+// the account's pace, also where another command follows at once, sends no write
+// through a ledger and does not probe.
 func NewClient(c *config.Connection, tokens amocrm.Tokens, opt Options) *amocrm.Client {
-	return amocrm.New(clientConfig(&c.AmoCRM, opt), tokens, nil, nil, opt.Log, opt.Transport)
+	of := clientConfig(&c.AmoCRM, opt)
+	of.Linger = true
+	return amocrm.New(of, tokens, nil, nil, opt.Log, opt.Transport)
 }
 
 // Delivery is a connection as delivery works it on an account of the caller's

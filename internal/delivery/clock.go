@@ -144,7 +144,9 @@ func (d *Dispatcher) pullConnection(ctx context.Context, c *Connection) (pulled 
 				if err != nil {
 					return err
 				}
-				ev.NextAt = now
+				if ev.NextAt = now; ev.State == event.Parked {
+					ev.NextAt = now.Add(c.Park) // how long it has waited is not known any more
+				}
 				if err := tx.Put(ev); err != nil {
 					return err
 				}

@@ -153,6 +153,16 @@ func (b *budget) take(now time.Time) (*Slot, time.Duration, <-chan struct{}) {
 	return s, 0, nil
 }
 
+func (b *budget) counts(now time.Time) (left time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, w := window(b.limit)
+	for _, s := range b.log {
+		left = max(left, s.arrived.Add(w).Sub(now))
+	}
+	return left
+}
+
 // wrote is called when the request's bytes have left.
 func (s *Slot) wrote(now time.Time) {
 	s.b.mu.Lock()

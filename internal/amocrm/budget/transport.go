@@ -124,6 +124,10 @@ func (t *Transport) Move(host string) { t.hosts.move(host) }
 // less after 429s.
 func (t *Transport) Pace() float64 { return t.budget.current() }
 
+// Counts returns for how long from now something that was sent may still count at the
+// far end.
+func (t *Transport) Counts(now time.Time) time.Duration { return t.budget.counts(now) }
+
 // Held returns until when a 429 holds everything back.
 func (t *Transport) Held() time.Time { return t.budget.held() }
 
