@@ -32,7 +32,7 @@ powercut: ## N3: ten thousand states a power cut may leave the store in (needs s
 SEEDS ?= 10000
 FIRST ?= 1
 
-sim: ## N7: ten thousand seeds of the simulation, interleaving pinned; one again, exactly: make sim FIRST=270 SEEDS=1; with deaths and replays: SIM=-sim.dead
+sim: ## N7: ten thousand seeds of the simulation, interleaving pinned; one again, exactly: make sim FIRST=270 SEEDS=1; with deaths and replays: SIM=-sim.dead; with an integrator at work: SIM=-sim.hand
 	@overlay=$$(mktemp -d) && trap 'rm -rf "$$overlay"' EXIT && \
 	go test ./internal/app -run TestSim_Overlay -sim.overlay "$$overlay" && \
 	GOEXPERIMENT=norandomizedheapbase64 go test -overlay "$$overlay/overlay.json" ./internal/app -run 'TestFault_Simulation$$' \

@@ -3,6 +3,7 @@ package app_test
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,18 +33,18 @@ func TestBacklog_ASyncedDirectorySparesTheSearchesAfterARestart(t *testing.T) {
 		"an outage": func(*lab) { time.Sleep(20 * time.Minute) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var searches, pages int
+			var searches, pages atomic.Int32
 			told := func(line string) {
 				switch {
 				case strings.Contains(line, "/contacts?") && strings.Contains(line, "query="):
-					searches++
+					searches.Add(1)
 				case strings.Contains(line, "/contacts?"):
-					pages++
+					pages.Add(1)
 				}
 			}
 			inLab(t, labSetup{told: told, amocrm: "probe: 5s\n"}, func(l *lab) {
 				time.Sleep(time.Minute) // the directory is complete
-				if pages == 0 {
+				if pages.Load() == 0 {
 					t.Fatal("no page was read, or none is told of as is looked for here")
 				}
 				l.amo.SetUnpaid(2)
@@ -51,8 +52,8 @@ func TestBacklog_ASyncedDirectorySparesTheSearchesAfterARestart(t *testing.T) {
 				again(l)
 				l.amo.SetUnpaid(0)
 				l.settle(time.Hour)
-				if searches > 10 {
-					t.Errorf("%d searches for 300 visitors", searches)
+				if n := searches.Load(); n > 10 {
+					t.Errorf("%d searches for 300 visitors", n)
 				}
 				l.verdict()
 			})

@@ -287,9 +287,9 @@ func (s *sim) newSecret() {
 	if h.both = !h.both; h.both {
 		h.doors++
 		let = "[" + name(h.doors) + ", " + let + "]"
-		s.l.secret = name(h.doors - s.rnd.IntN(2))
+		s.l.setSecret(name(h.doors - s.rnd.IntN(2)))
 	} else {
-		s.l.secret = name(h.doors)
+		s.l.setSecret(name(h.doors))
 	}
 	s.note("reload: secrets %d, both %v", h.doors, h.both)
 	s.takeOver(secretLine.ReplaceAllString(s.l.text, "jivo: {secret: "+let+"}"))

@@ -262,6 +262,19 @@ func (l *lab) settle(within time.Duration) {
 	l.await("everything settled", within, func() bool { return l.app.Store().Counts(e2eName).Pending == 0 })
 }
 
+// doorSecret is the secret Jivo uses, setSecret tells it another.
+func (l *lab) doorSecret() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cmp.Or(l.secret, e2eSecret)
+}
+
+func (l *lab) setSecret(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.secret = s
+}
+
 func (l *lab) which() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -278,7 +291,7 @@ func (l *lab) post(body []byte) int {
 func (l *lab) ask(body []byte) (status int, answer string) {
 	life := l.which()
 	c := &http.Client{Transport: l.seen.Transport(&http.Transport{DialContext: l.door.dial, DisableKeepAlives: true}), Timeout: time.Minute}
-	res, err := c.Post("http://bridge/jivo/"+e2eName+"/"+cmp.Or(l.secret, e2eSecret), "application/json", bytes.NewReader(body))
+	res, err := c.Post("http://bridge/jivo/"+e2eName+"/"+l.doorSecret(), "application/json", bytes.NewReader(body))
 	if err != nil {
 		return 0, ""
 	}
