@@ -29,7 +29,7 @@ type ConnectionGauges struct {
 // pauseReasons are the troubles that pause a connection (product.md §8.5). Each
 // has a series that is 0 or 1, so that alerts see it come and go.
 func pauseReasons() []string {
-	return []string{"unreachable", "unavailable", "bad_answer", "unpaid", "unauthorized", "needs_auth", "banned"}
+	return []string{"unreachable", "unavailable", "bad_answer", "unpaid", "unauthorized", "needs_auth", "banned", "rate_limited"}
 }
 
 // WatchGauges registers the gauges that are read at scrape time. read is called

@@ -150,6 +150,7 @@ bridge_oldest_pending_seconds{connection="shop"} 0
 bridge_amocrm_paused{connection="shop",reason="bad_answer"} 0
 bridge_amocrm_paused{connection="shop",reason="banned"} 1
 bridge_amocrm_paused{connection="shop",reason="needs_auth"} 0
+bridge_amocrm_paused{connection="shop",reason="rate_limited"} 0
 bridge_amocrm_paused{connection="shop",reason="unauthorized"} 0
 bridge_amocrm_paused{connection="shop",reason="unavailable"} 0
 bridge_amocrm_paused{connection="shop",reason="unpaid"} 0
