@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -75,7 +76,7 @@ func (j *job) keepTraces(tx *store.Tx) error {
 			continue
 		}
 		ch.State, ch.AmoID = event.Settled, j.ev.Changes[n].AmoID
-		if err := j.keepTrace(tx, *ch); err != nil {
+		if err := j.keepTrace(tx, j.ev.Changes[n]); err != nil { // what stands has lost its item with the person
 			return err
 		}
 	}
@@ -94,6 +95,29 @@ func (j *job) keepTrace(tx *store.Tx, ch event.Change) error {
 		return changeRecord(tx, store.Tasks, store.Key(j.c.Name, ch.Jivo), func(t *event.JivoTask) { t.ID, t.AmoID = ch.Jivo, ch.AmoID })
 	case ch.Target == event.OnContact && ch.Op == event.OpCreate && ch.AmoID != 0:
 		return tx.AddContactKeys(j.c.Account.Host, ch.AmoID, j.peopleKeys())
+	case ch.Target == event.OnContact && ch.Op == event.OpUpdate:
+		return j.keepWritten(tx, ch)
+	}
+	return nil
+}
+
+// keepWritten tells the cards that others have of a contact what was written to it: their
+// next write takes along all that the card does not know.
+func (j *job) keepWritten(tx *store.Tx, ch event.Change) error {
+	for _, conn := range j.circle() {
+		key := store.Key(conn, "contact", id(ch.EntityID))
+		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		overlayContact(&card.Contact, itemOf(ch), j.c.Account.Dict())
+		card.WroteAt = time.Now()
+		if err := store.Set(tx, store.Cards, key, card); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -212,6 +212,36 @@ func TestForget_AContactWrittenMeanwhileIsReadAgain(t *testing.T) {
 	})
 }
 
+// What was being written to a contact when its person was forgotten stands there, and is
+// known to those who share it: their next write does not take it away (seed 20748 with
+// -sim.hand).
+func TestForget_WhatWasBeingWrittenIsNotTakenAway(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.run()
+		const shared, added, later = "+79160000001", "+79160000002", "+79160000003"
+		y.post(calls("chat_accepted", 1, shared))
+		y.post(calls("chat_accepted", 7, shared))
+		pass(time.Minute)
+		let := make(chan struct{})
+		y.crm.set(func() {
+			y.crm.after = func(w amocrm.Write) error {
+				if w.Endpoint == amocrm.PatchContacts {
+					<-let
+				}
+				return nil
+			}
+		})
+		y.post(calls("chat_updated", 7, added))
+		pass(time.Second)
+		y.forget("7")
+		close(let)
+		pass(time.Second)
+		y.post(calls("chat_updated", 1, later))
+		pass(time.Minute)
+		same(t, "phones", y.phones(), []string{shared, added, later})
+	})
+}
+
 // Who is forgotten while their contact, lead or deal is being made is not made again by
 // what comes next: what amoCRM answers is kept, without them.
 func TestForget_WhatWasBeingMadeIsNotMadeAgain(t *testing.T) {
