@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -120,17 +119,10 @@ func (h *hand) asked(double string) bool {
 }
 
 // lateTask reports whether a task of a card was replayed: a frozen list goes on, whatever
-// stands there by then. Or the card was in doubt when somebody else came to it by a hook:
-// nobody knew yet that it is the one whose task is to come.
+// stands there by then.
 func (h *hand) lateTask(twin string) bool {
 	card := idsIn(twin)
 	for _, ev := range h.byID {
-		doubted := slices.ContainsFunc(ev.Requests, func(r event.Request) bool {
-			return r.Method == http.MethodPost && strings.HasSuffix(r.Path, "/complex") && (r.Status != http.StatusOK || r.Answer != "")
-		})
-		if doubted && ev.Lead != nil && slices.Contains(card, ev.Lead.ID) {
-			return true
-		}
 		for _, ch := range ev.Changes {
 			on := ch.EntityID
 			if on == 0 && ev.Lead != nil {

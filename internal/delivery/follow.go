@@ -3,6 +3,7 @@ package delivery
 import (
 	"slices"
 
+	"github.com/jivo-amocrm/bridge/internal/amocrm/items"
 	"github.com/jivo-amocrm/bridge/internal/event"
 	"github.com/jivo-amocrm/bridge/internal/jivo"
 	"github.com/jivo-amocrm/bridge/internal/store"
@@ -78,7 +79,9 @@ func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool)
 // underWay reports whether a task of this rule is about to be made there: by an earlier
 // event of the client, or by one of anybody else who leads to the same place. Whoever
 // shares a phone shares the lead as well, and their lines do not wait for each other.
-func (j *job) underWay(entity string, entityID int64, rule string) (soon bool, err error) {
+// tokens are what stands on it: one whose lead is in doubt has none yet, but its marker
+// may say that this is it.
+func (j *job) underWay(entity string, entityID int64, rule, tokens string) (soon bool, err error) {
 	makes := func(ev *event.Event) bool {
 		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
 			return ch.Op == event.OpCreate && ch.Target == event.OnTask && ch.Rule == rule && (ch.State == event.Open || ch.State == event.Sent)
@@ -106,7 +109,10 @@ func (j *job) underWay(entity string, entityID int64, rule string) (soon bool, e
 				if entity == contacts {
 					m = ev.Contact
 				}
-				return ev.Seq != j.seq && ev.Frozen && m != nil && m.ID == entityID && makes(ev)
+				there := m != nil && m.ID == entityID || slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
+					return ch.Op == event.OpCreate && ch.Target == event.OnLead && ch.State == event.Sent && items.HasMarker(tokens, ch.Marker)
+				})
+				return ev.Seq != j.seq && ev.Frozen && there && makes(ev)
 			})
 		}
 		return nil

@@ -312,6 +312,42 @@ func TestTask_OnceForTwoVisitorsWithOnePhone(t *testing.T) {
 	}
 }
 
+// … also while the first of them does not know yet that the lead is its own: the answer was
+// lost, and a hook told of the contact before the look-up.
+func TestTask_OnceWhileTheLeadIsInDoubt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, y *yard) {
+		y.c.Program = onceProgram(t)
+		y.run()
+		const shared = "+79160000001"
+		y.loseAnswer(func() {
+			y.crm.set(func() {
+				for id, l := range y.crm.leads {
+					l.Fields = map[int64]event.Values{7: {{Text: "jv-c1@shop jv-kk1@shop"}}}
+					y.crm.leads[id] = l
+				}
+			})
+		})
+		first := y.post(calls("offline_message", 1, shared))
+		pass(time.Second)
+		y.update(func(tx *store.Tx) error { // a hook
+			for cid := range y.crm.contacts {
+				if err := tx.SetContactKeys(demoHost, cid, []string{"p:" + shared}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		second := y.post(calls("offline_message", 7, shared))
+		pass(5 * time.Second)
+		y.is(first, event.Pending, "")
+		y.is(second, event.Done, "")
+		pass(time.Minute)
+		y.is(first, event.Done, "")
+		equal(t, "leads", y.crm.made(), 1)
+		equal(t, "tasks", y.tasksMade(), 1)
+	})
+}
+
 // onceProgram has a message bring a task, once.
 func onceProgram(t *testing.T) *mapping.Program {
 	t.Helper()
