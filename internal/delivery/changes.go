@@ -301,7 +301,7 @@ func (b *builder) task(ctx context.Context, t event.TaskChange) error {
 		return err
 	}
 	if t.Once && eid != 0 {
-		open, err := j.stillOpen(ctx, entity, eid, t.Key, b.tokensOn(eid))
+		open, err := b.stillOpen(ctx, entity, eid, t.Key)
 		if err != nil || open {
 			return err
 		}
@@ -331,21 +331,11 @@ func (j *job) due(t event.TaskChange) time.Time {
 	return due
 }
 
-// tokensOn is what the fields of the lead say that was found, its marker among them.
-func (b *builder) tokensOn(leadID int64) (text string) {
-	if b.f.lead == nil || b.f.lead.Lead.ID != leadID {
-		return ""
-	}
-	for _, v := range b.f.lead.Lead.Fields {
-		text += " " + v.Text()
-	}
-	return text
-}
-
 // stillOpen reports whether the task this rule last made on the entity is still
 // open there, or another event is about to make it.
-func (j *job) stillOpen(ctx context.Context, entity string, entityID int64, rule, tokens string) (bool, error) {
-	if soon, err := j.underWay(entity, entityID, rule, tokens); err != nil || soon {
+func (b *builder) stillOpen(ctx context.Context, entity string, entityID int64, rule string) (bool, error) {
+	j := b.j
+	if soon, err := b.underWay(entity, entityID, rule); err != nil || soon {
 		return soon, err
 	}
 	var made string

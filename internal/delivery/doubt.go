@@ -123,9 +123,7 @@ func (j *job) wait(i int) event.Ending {
 				waits = waits || j.contactSent(tx, conn, client)
 			}
 		}
-		for _, key := range j.peopleKeys() {
-			met = met || len(tx.ContactsBy(j.c.Account.Host, key)) > 0
-		}
+		met = j.ev.Frozen && slices.ContainsFunc(j.peopleKeys(), func(key string) bool { return len(tx.ContactsBy(j.c.Account.Host, key)) > 0 })
 		return nil
 	})
 	if err != nil {
@@ -134,7 +132,7 @@ func (j *job) wait(i int) event.Ending {
 	if waits {
 		return event.Snooze{Until: time.Now().Add(j.c.InDoubtAfter), Why: "another event is making the contact of this phone or e-mail"}
 	}
-	if met && j.ev.Frozen && unmade(j.ev) {
+	if met && unmade(j.ev) {
 		return j.startOver("another contact has the phone or e-mail by now; mapped anew")
 	}
 	return nil

@@ -78,10 +78,14 @@ func (j *job) unsettled(f store.Filter, same func(*store.Tx, *event.Event) bool)
 
 // underWay reports whether a task of this rule is about to be made there: by an earlier
 // event of the client, or by one of anybody else who leads to the same place. Whoever
-// shares a phone shares the lead as well, and their lines do not wait for each other.
-// tokens are what stands on it: one whose lead is in doubt has none yet, but its marker
-// may say that this is it.
-func (j *job) underWay(entity string, entityID int64, rule, tokens string) (soon bool, err error) {
+// shares a phone shares the lead as well, and their lines do not wait for each other. One
+// whose lead is in doubt has none yet, but its marker may stand on the one that was found.
+func (b *builder) underWay(entity string, entityID int64, rule string) (soon bool, err error) {
+	j := b.j
+	found := func(ch event.Change) bool {
+		l := b.f.lead
+		return l != nil && l.Lead.ID == entityID && items.HasMarker(l.Lead.Fields[marked(ch)].Text(), ch.Marker)
+	}
 	makes := func(ev *event.Event) bool {
 		return slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
 			return ch.Op == event.OpCreate && ch.Target == event.OnTask && ch.Rule == rule && (ch.State == event.Open || ch.State == event.Sent)
@@ -110,7 +114,7 @@ func (j *job) underWay(entity string, entityID int64, rule, tokens string) (soon
 					m = ev.Contact
 				}
 				there := m != nil && m.ID == entityID || slices.ContainsFunc(ev.Changes, func(ch event.Change) bool {
-					return ch.Op == event.OpCreate && ch.Target == event.OnLead && ch.State == event.Sent && items.HasMarker(tokens, ch.Marker)
+					return ch.Op == event.OpCreate && ch.Target == event.OnLead && ch.State == event.Sent && found(ch)
 				})
 				return ev.Seq != j.seq && ev.Frozen && there && makes(ev)
 			})

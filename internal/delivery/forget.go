@@ -104,18 +104,13 @@ func (j *job) keepTrace(tx *store.Tx, ch event.Change) error {
 // keepWritten tells the cards that others have of a contact what was written to it: their
 // next write takes along all that the card does not know.
 func (j *job) keepWritten(tx *store.Tx, ch event.Change) error {
+	item := itemOf(ch)
 	for _, conn := range j.circle() {
-		key := store.Key(conn, "contact", id(ch.EntityID))
-		card, ok, err := store.Get[event.ContactCard](tx, store.Cards, key)
+		err := contactCard(tx, conn, ch.EntityID, false, func(c *event.ContactCard) {
+			overlayContact(&c.Contact, item, j.c.Account.Dict())
+			c.WroteAt = time.Now()
+		})
 		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		overlayContact(&card.Contact, itemOf(ch), j.c.Account.Dict())
-		card.WroteAt = time.Now()
-		if err := store.Set(tx, store.Cards, key, card); err != nil {
 			return err
 		}
 	}

@@ -130,6 +130,20 @@ func TestPhones_AWriteCarriedOutLateTakesNothingAway(t *testing.T) {
 			func(y *yard) { y.post(calls("chat_accepted", 7, p1)) },
 			func(y *yard) uint64 { return y.post(calls("chat_updated", 7, p3)) },
 		},
+		"of one who comes after somebody had the contact read by a search": {
+			func(y *yard) { y.post(calls("chat_accepted", 7, p1)) },
+			func(y *yard) uint64 {
+				y.crm.set(func() {
+					for cid, c := range y.crm.contacts {
+						c.Emails = append(c.Emails, event.Value{Text: "byhand@example.com"})
+						y.crm.contacts[cid] = c
+					}
+				})
+				y.post(`{"event_name":"chat_accepted","chat_id":"k9","visitor":{"number":"9","name":"V9","email":"byhand@example.com"}}`)
+				pass(time.Second)
+				return y.post(calls("chat_updated", 7, p3))
+			},
+		},
 		"of another connection, at its first sight": {
 			func(*yard) {},
 			func(y *yard) uint64 { return y.postTo(other, mailed("chat_accepted", 7, p3)) },

@@ -7,12 +7,12 @@ import (
 	"github.com/jivo-amocrm/bridge/internal/event"
 )
 
-// Replay makes a settled event pending again: a dead one goes on with its frozen
-// change list, a done or skipped one is mapped anew with today's rules
-// (product.md › Replay), one that was discarded as the dead one it was. So is a dead one whose contact or lead was not made: of its
-// list nothing stands that others build on, and by now the client, or somebody with
-// the same phone, may have a contact and a lead (product.md §8.2). again lets it
-// repeat what it has made. The caller writes the event.
+// Replay makes a settled event pending again: a dead one, discarded since or not, goes
+// on with its frozen change list, a done or skipped one is mapped anew with today's
+// rules (product.md › Replay). Mapped anew is also a dead one whose contact or lead was
+// not made: of its list nothing stands that others build on, and by now the client, or
+// somebody with the same phone, may have a contact and a lead (product.md §8.2). again
+// lets it repeat what it has made. The caller writes the event.
 func Replay(ev *event.Event, again bool, now time.Time) {
 	switch {
 	case ev.State != event.Dead && ev.Reason != event.Discarded: // that one was dead

@@ -216,8 +216,9 @@ func (j *job) learnContact(card *event.ContactCard, keys []string) {
 		if known := old.KnownAt(); known.After(c.ReadAt) && !known.After(time.Now()) {
 			return nil // it was written to since
 		}
-		if ok {
-			c.Wrote, c.Tasks = old.Wrote, old.Tasks
+		if ok { // what no read tells stays: what was written, its tasks, whose update is in doubt
+			old.Contact, old.ReadAt, old.Dirty = c.Contact, c.ReadAt, c.Dirty
+			c = old
 		}
 		if err := tx.SetContactKeys(j.c.Account.Host, c.Contact.ID, keys); err != nil {
 			return err

@@ -16,20 +16,23 @@ import (
 // are written as a whole, and who does not know of one would take it away.
 func (j *job) contactCards(tx *store.Tx, contactID int64, change func(*event.ContactCard)) error {
 	for _, conn := range j.circle() {
-		key := store.Key(conn, "contact", id(contactID))
-		card, known, err := store.Get[event.ContactCard](tx, store.Cards, key)
-		if err != nil {
-			return err
-		}
-		if !known && conn != j.c.Name {
-			continue
-		}
-		change(&card)
-		if err := store.Set(tx, store.Cards, key, card); err != nil {
+		if err := contactCard(tx, conn, contactID, conn == j.c.Name, change); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// contactCard changes the card that a connection has of a contact; one that has none
+// begins one if begin says so.
+func contactCard(tx *store.Tx, conn string, contactID int64, begin bool, change func(*event.ContactCard)) error {
+	key := store.Key(conn, "contact", id(contactID))
+	card, known, err := store.Get[event.ContactCard](tx, store.Cards, key)
+	if err != nil || !known && !begin {
+		return err
+	}
+	change(&card)
+	return store.Set(tx, store.Cards, key, card)
 }
 
 // circle names this connection, which a reload may have taken away meanwhile, and

@@ -23,36 +23,52 @@ const (
 // asks reads, the others wait for them, none for long: one page spares hundreds of
 // searches. Complete says what came of it.
 func (k *Keeper) CatchUp(ctx context.Context) {
-	if k.Complete() {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
 	defer cancel()
+	if k.Complete() || k.othersCatchUp(ctx) || k.resting() {
+		return
+	}
+	if d, err := k.directory(); err != nil || d.FullAt == 0 { // never whole: the sweep, which may be about to begin, keeps its turn
+		return
+	}
 	select {
 	case k.syncing <- struct{}{}:
 		defer func() { <-k.syncing }()
 	default:
-		if under := k.catching.Load(); under != nil {
-			select {
-			case <-*under:
-			case <-ctx.Done():
-			}
-		}
-		return
-	}
-	since := time.Since(time.Unix(0, k.caughtUp.Load()))
-	if k.Complete() || 0 <= since && since < catchUpRest {
+		k.othersCatchUp(ctx)
 		return
 	}
 	defer k.catchingUp()()
-	d, err := k.directory()
-	if err != nil || d.FullAt == 0 {
+	if k.Complete() || k.resting() {
 		return
 	}
 	k.caughtUp.Store(time.Now().UnixNano())
-	if err := k.changed(ctx, d); err != nil {
+	d, err := k.directory()
+	if err == nil {
+		err = k.changed(ctx, d)
+	}
+	if err != nil {
 		k.log.Debug("what changed of the contacts cannot be read; people are searched for", "account", k.cfg.Host, "error", err)
 	}
+}
+
+// othersCatchUp waits for whoever reads what changed, if anybody does.
+func (k *Keeper) othersCatchUp(ctx context.Context) bool {
+	under := k.catching.Load()
+	if under == nil {
+		return false
+	}
+	select {
+	case <-*under:
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// resting reports whether it was tried in vain a short while ago.
+func (k *Keeper) resting() bool {
+	since := time.Since(time.Unix(0, k.caughtUp.Load()))
+	return 0 <= since && since < catchUpRest
 }
 
 // catchingUp says that what changed is being read until ended is called, once or more.
